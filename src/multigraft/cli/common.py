@@ -1,0 +1,119 @@
+"""What every verb of the command line shares: how a run ends, common options, overrides of a recipe."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.main import get_command
+
+from multigraft.errors import UserError
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        help="Override a value of the recipe; repeatable. VALUE is YAML, entries of a list go by number: rows.0.method=pal",
+    ),
+]
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class Interrupted(Exception):
+    """Ctrl-C at a moment where something was kept; the text says what, and how to continue."""
+
+
+@contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """Inside the block Ctrl-C ends the command with one line: `what` is kept and how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(what) from None
+
+
+def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Bad input is one line on stderr and code 2, Ctrl-C one line and code 130, a reader that went away
+    (`| head`) is no error. Any other exception is a bug and keeps its traceback.
+    """
+    try:
+        code = get_command(app).main(args=arguments, prog_name="multigraft", standalone_mode=False)
+        sys.stdout.flush()
+    except (UserError, typer.TyperException) as error:
+        _say("error", str(error), "red")
+        return BAD_INPUT
+    except Interrupted as stop:
+        _say("interrupted", str(stop), "yellow")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has no reader: without this, Python would complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
+        _say("interrupted", "nothing was left half-written", "yellow")
+    return code if isinstance(code, int) else 0
+
+
+def _say(label: str, message: str, colour: str) -> None:
+    line = " ".join(part.strip() for part in message.splitlines())
+    Console(stderr=True).print(Text(f"{label}: {line}", style=colour), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON on stdout, for programs to read; NaN is refused."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def apply_overrides(data: dict[str, Any], overrides: Iterable[str] | None) -> dict[str, Any]:
+    """A copy of `data` with each `key.path=value` set; the value is read as YAML.
+
+    A missing key is added: the strict record that is built from the result knows which keys exist.
+    Raises UserError for an override without a path or value, and for a path that goes through a plain value.
+    """
+    from multigraft.settings import parse_yaml
+
+    data = copy.deepcopy(data)
+    for override in overrides or ():
+        where = f"--set {override}"
+        path, equals, text = override.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise UserError("not of the form key.path=value", where=where, fix="write, for example, training.epochs=3")
+        value = parse_yaml(text, where)
+        node: Any = data
+        for depth, key in enumerate(keys[:-1]):
+            slot = _slot(node, key, keys[:depth], where)
+            if isinstance(node, dict) and node.get(slot) is None:
+                node[slot] = {}
+            node = node[slot]
+        node[_slot(node, keys[-1], keys[:-1], where)] = value
+    return data
+
+
+def _slot(node: Any, key: str, path: list[str], where: str) -> str | int:
+    """The key or index under which `node`, found at `path`, keeps `key`."""
+    name = ".".join(path)
+    if isinstance(node, dict):
+        return key
+    if not isinstance(node, list):
+        raise UserError(
+            f"{name!r} is the plain value {node!r} and has no {key!r}", where=where, fix=f"set {name} itself"
+        )
+    if not (key.isdecimal() and int(key) < len(node)):
+        last = f"0 to {len(node) - 1}" if node else "none"
+        raise UserError(f"{name!r} is a list and has no entry {key!r}", where=where, fix=f"its entries: {last}")
+    return int(key)

@@ -1,0 +1,114 @@
+"""How sure a score is: spread over seeds, bootstrap intervals and paired comparisons of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from multigraft.evaluation.metrics import scores
+
+# Per task: targets (n,), and the predictions of each of S seeds, (n,) each, in the order of the examples.
+Predictions = Mapping[str, tuple[np.ndarray, Sequence[np.ndarray]]]
+
+RESAMPLES = 1000
+_AT_ONCE = 1_000_000  # resampled examples held in memory at a time
+
+
+class Difference(NamedTuple):
+    """A paired comparison of runs a and b, in per cent points."""
+
+    difference: float  # a - b
+    interval: tuple[float, float]
+    p: float  # two-sided
+
+
+def mean_stderr(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean of one value per seed, and its standard error; None with one seed."""
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return float(np.mean(values)), error
+
+
+def interval(
+    run: Predictions, metrics: Mapping[str, str], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval for the average score of a run over its tasks, in per cent.
+
+    Hierarchical: every resample draws the seeds anew, and the examples of each task. For a single task, give a run
+    of that task alone. metrics: name of the metric of each task.
+    """
+    return _percentiles(_resampled_average(run, metrics, resamples, seed), level)
+
+
+def paired(
+    a: Predictions,
+    b: Predictions,
+    metrics: Mapping[str, str],
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Paired bootstrap of the average scores of two runs over the same tasks and examples.
+
+    Both runs are scored on the same resampled examples, and, where they have equally many seeds, on the same
+    resampled seeds. p is twice the share of resamples in which the sign of the difference turns; its least value is
+    2 / (resamples + 1). Raises ValueError when the runs differ in tasks or targets.
+    """
+    if set(a) != set(b) or not all(np.array_equal(a[task][0], b[task][0]) for task in a):
+        raise ValueError("a paired comparison needs the same tasks and the same evaluation examples")
+    differences = _resampled_average(a, metrics, resamples, seed) - _resampled_average(b, metrics, resamples, seed)
+    tails = [(1 + int(tail.sum())) / (resamples + 1) for tail in (differences <= 0, differences >= 0)]
+    observed = _average(a, metrics) - _average(b, metrics)
+    return Difference(observed, _percentiles(differences, level), min(1.0, 2 * min(tails)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for testing them together (Holm 1979): reject those at or below the level wanted."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _average(run: Predictions, metrics: Mapping[str, str]) -> float:
+    return float(
+        np.mean([scores(metrics[task], np.stack(by_seed), targets) for task, (targets, by_seed) in run.items()])
+    )
+
+
+def _resampled_average(run: Predictions, metrics: Mapping[str, str], resamples: int, seed: int) -> np.ndarray:
+    """Average over the tasks in every resample, (resamples,). The same `seed` draws the same examples for any run."""
+    total = np.zeros(resamples)
+    for number, task in enumerate(sorted(run)):
+        targets, by_seed = run[task]
+        rng = np.random.default_rng([seed, 1, number])
+        by_resample = _resampled_scores(metrics[task], np.asarray(targets), by_seed, resamples, rng)
+        total += (by_resample * _seed_weights(len(by_seed), resamples, seed)).sum(0)
+    return total / len(run)
+
+
+def _seed_weights(seeds: int, resamples: int, seed: int) -> np.ndarray:
+    """Share of each of S seeds in every resample, (S, resamples): one draw for all tasks, as a seed is one run."""
+    rng = np.random.default_rng([seed, 0, seeds])
+    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples).T / seeds
+
+
+def _resampled_scores(
+    metric: str, targets: np.ndarray, by_seed: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Scores of S seeds on the same resampled examples, (S, resamples)."""
+    size = len(targets)
+    chunk = max(1, _AT_ONCE // size)
+    parts = []
+    for start in range(0, resamples, chunk):
+        examples = rng.integers(size, size=(min(chunk, resamples - start), size), dtype=np.int32)
+        parts.append(np.stack([scores(metric, np.asarray(one)[examples], targets[examples]) for one in by_seed]))
+    return np.concatenate(parts, axis=1)
+
+
+def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,155 @@
+"""What a method of sharing declares: its settings, its parameters, and what it does at which sites."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from multigraft.backbones.load import Backbone
+from multigraft.backbones.sites import Site
+from multigraft.errors import UserError
+from multigraft.methods.stack import Spec, Weights
+from multigraft.registry import Registry
+from multigraft.settings import Record, build
+
+Layers = Literal["every", "first_half", "final_half"] | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a module may know of the batch besides its tensors.
+
+    `mask`: B 1 1 T, true where a token may be seen, or None when nothing is padded. `training` switches
+    dropout on.
+    """
+
+    mask: Tensor | None
+    training: bool
+
+    def dropout(self, probability: float) -> float:
+        """The probability in training, 0 otherwise."""
+        return probability if self.training else 0.0
+
+
+Change = Callable[[Weights, Tensor, Tensor, Context], Tensor]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One thing a method does: replace the tensor at `write` by `change(weights, value, source, context)`.
+
+    `value` is the tensor at `write`; `source` the one at `read`, which the backbone passes before it
+    (without `read`, the value itself).
+    """
+
+    write: Site
+    change: Change
+    read: Site | None = None
+
+
+class Method(Record, ABC):
+    """A kind of task module. Its fields are its settings; one subclass in one file of this package.
+
+    Class attributes: `name` as in recipes, `paper` the source, `identity` whether a fresh expert leaves the
+    backbone's output as it is, bit for bit.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    identity: ClassVar[bool] = True
+
+    @abstractmethod
+    def specs(self, backbone: Backbone) -> dict[str, Spec]:
+        """Named tensors of one expert. Raises UserError when the settings do not fit the backbone."""
+
+    @abstractmethod
+    def places(self, backbone: Backbone) -> list[Place]:
+        """What the method does at which sites."""
+
+    def first_layer(self, backbone: Backbone) -> int:
+        """The lowest layer whose input must already know the expert; L when all layers are free of modules."""
+        layers = [
+            backbone.depth if site.layer is None else site.layer
+            for place in self.places(backbone)
+            for site in (place.write, place.read)
+            if site is not None
+        ]
+        return min(layers, default=backbone.depth)
+
+    def size(self, backbone: Backbone) -> int:
+        """F, the number of parameters of one expert without its head."""
+        return sum(spec.size for spec in self.specs(backbone).values())
+
+    def describe(self) -> str:
+        """The settings that differ from their defaults, for tables."""
+        changed = self.model_dump(exclude_defaults=True)
+        return ", ".join(f"{key} {value}" for key, value in changed.items())
+
+
+class LayerMethod(Method):
+    """A method that acts inside the layers."""
+
+    layers: Layers = Field("every", description="layers with a module: every, first_half, final_half, or a list")
+
+    @field_validator("layers")
+    @classmethod
+    def _distinct(cls, layers: Layers) -> Layers:
+        if isinstance(layers, tuple) and len(set(layers)) != len(layers):
+            raise ValueError("a layer is listed twice")
+        return layers
+
+    def indexes(self, backbone: Backbone) -> list[int]:
+        """The chosen layers, from 0. Raises UserError when the backbone has no such layer."""
+        depth = backbone.depth
+        if not isinstance(self.layers, tuple):
+            half = depth // 2
+            return {"every": list(range(depth)), "first_half": list(range(half)),
+                    "final_half": list(range(half, depth))}[self.layers]  # fmt: skip
+        bad = [i for i in self.layers if not 0 <= i < depth]
+        if bad or not self.layers:
+            raise UserError(
+                f"layer {bad[0]} does not exist" if bad else "an empty list of layers",
+                where=f"{self.name}.layers",
+                fix=f"{backbone.name} has layers 0 to {depth - 1}",
+            )
+        return sorted(self.layers)
+
+
+def proportional_width(backbone: Backbone, width: int | None, at_768: int, multiple: int = 1) -> int:
+    """R: the width asked for, or the paper's width at D = 768 in proportion to the backbone's D.
+
+    Raises UserError when a given width is not a multiple of `multiple` (the number of heads).
+    """
+    if width is None:
+        return max(1, round(backbone.width * at_768 / 768 / multiple)) * multiple
+    if width % multiple:
+        raise UserError(
+            f"width {width} is not a multiple of {multiple} heads", where="method", fix="change width or heads"
+        )
+    return width
+
+
+METHODS: Registry[Method] = Registry("method", "multigraft.methods", "multigraft.methods.base:Method")
+
+
+def parse_method(value: object, where: object = "method") -> Method:
+    """A method from a recipe: its name, or `{name: ..., setting: value}`. Raises UserError."""
+    if isinstance(value, Method):
+        return value
+    if isinstance(value, str):
+        return build(METHODS.get(value, where), {}, f"{where} {value}")
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise UserError("expected a method's name, or a mapping with its name and settings", where=where)
+    settings = {key: setting for key, setting in value.items() if key != "name"}
+    return build(METHODS.get(value["name"], where), settings, f"{where} {value['name']}")
+
+
+def method_record(method: Method) -> dict[str, Any]:
+    """A method as recipes and cards hold it; `parse_method` reads it back."""
+    return {"name": method.name, **json.loads(method.model_dump_json())}

@@ -1,0 +1,1 @@
+"""What a comparison found, for people: terminal tables, Markdown and one self-contained HTML page."""

@@ -1,0 +1,99 @@
+"""What a run ran on, and how much memory it took: figures mean little without it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from multigraft import __version__
+
+_LIBRARIES = ("torch", "transformers", "accelerate", "numpy", "scikit-learn")
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, memory, device, system, and versions of what computes."""
+    return {
+        "processor": _processor(),
+        "cores": str(_cores()),
+        "memory": _memory(),
+        "device": _device(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "multigraft": __version__,
+        **{library: metadata.version(library) for library in _LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Cores that this process may use; a container often has fewer than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> str:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return "unknown"
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _device() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
+
+
+def reset_peak_memory() -> None:
+    """Start measuring peak memory anew.
+
+    Where the system does not let a process reset its own peak, the figure stays the peak since its start.
+    """
+    if _on_cuda():
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # 5: reset the peak resident size, see proc(5)
+    except OSError:
+        pass
+
+
+def peak_memory_mb() -> float:
+    """Peak memory since the last reset, in units of 2**20 bytes.
+
+    On the GPU what torch had allocated there, once this process has used it; otherwise the resident size.
+    """
+    if _on_cuda():
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return _peak_since_start_mb()
+    lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0][1]) / 2**10 if lines else _peak_since_start_mb()
+
+
+def _on_cuda() -> bool:
+    torch = sys.modules.get("torch")  # a process that never imported torch has not used the GPU
+    return torch is not None and bool(torch.cuda.is_initialized())
+
+
+def _peak_since_start_mb() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)

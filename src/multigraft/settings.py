@@ -1,0 +1,109 @@
+"""Strict records read from YAML or JSON: an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from multigraft.errors import UserError, nearest
+
+
+class Record(BaseModel):
+    """Base of every settings and data record: immutable, unknown keys forbidden."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def build(cls: type[R], data: object, where: object) -> R:
+    """Validate `data` as a `cls`; the first fault becomes one `UserError` that says where."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"expected named values, got {type(data).__name__}", where=where)
+    try:
+        return cls.model_validate(dict(data))
+    except ValidationError as error:
+        raise _first_fault(cls, error, where) from None
+
+
+def _first_fault(cls: type[BaseModel], error: ValidationError, where: object) -> UserError:
+    # An unknown key is usually a misspelt one, and then also the cause of a "missing" fault: report it first.
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    fault = faults[0]
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        name = str(fault["loc"][-1])
+        return UserError(f"unknown key {path!r}", where=where, fix=nearest(name, _keys_at(cls, fault["loc"][:-1])))
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return UserError(f"{path!r} is missing", where=where, fix="add it")
+    return UserError(f"{path!r}: {message}" if path else message, where=where)
+
+
+def _keys_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the record that `loc` leads to from `cls`, as far as annotations tell."""
+    for part in loc:
+        field = cls.model_fields.get(str(part))
+        inner = [t for t in _types_in(field.annotation)] if field else []
+        if not inner:
+            break
+        cls = inner[0]
+    return list(cls.model_fields)
+
+
+def _types_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [t for argument in getattr(annotation, "__args__", ()) for t in _types_in(argument)]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML loader that rejects a key given twice, and reads 5e-5 as a number, as YAML 1.2 does."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_FLOAT = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_FLOAT), list("-+0123456789."))
+
+
+def read_yaml(path: Path) -> Any:
+    """Contents of a YAML file. Raises UserError with file and line for anything unreadable."""
+    return parse_yaml(read_text(path), where=path)
+
+
+def parse_yaml(text: str, where: object) -> Any:
+    """Value of a YAML text; `where` names it in errors."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"not valid YAML: {error.problem}", where=f"{where}{line}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"not valid YAML: {str(error).splitlines()[0]}", where=where) from None
+
+
+def read_text(path: Path) -> str:
+    """UTF-8 text of a file. Raises UserError when it is missing, unreadable or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError("not UTF-8 text", where=f"{path}:{line}", fix="save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", where=path) from None

@@ -1,0 +1,99 @@
+"""The record that a comparison produces and every report reads: `results.json`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from multigraft.settings import Record
+
+
+class Estimate(Record):
+    """A figure with its spread over seeds."""
+
+    values: tuple[float, ...]  # one per seed
+    mean: float
+    stderr: float | None  # standard error over seeds; None with one seed
+    interval: tuple[float, float] | None  # 95 %, over evaluation examples (bootstrap) and seeds
+
+
+class TaskSummary(Record):
+    """A task as the scoreboard's columns need it. Scores are in per cent."""
+
+    name: str
+    cluster: str
+    kind: Literal["choice", "number", "text"]
+    metric: str
+    train_rows: int
+    evaluation_rows: int
+    split: str  # the split the scores are taken on
+    majority: float
+    bag_of_words: float
+
+
+class Draws(Record):
+    """What the schedule's ledger says of one task in one run."""
+
+    planned: float  # share of rows that the schedule asked for
+    drawn: int  # rows drawn
+    passes: float  # rows drawn / rows in the training split
+    tokens: int  # tokens of data, without padding
+    padding: float  # share of positions that are padding
+    truncated: float  # share of rows that were cut
+
+
+class Curve(Record):
+    """Learning curve of one seed."""
+
+    seed: int
+    step: tuple[int, ...]
+    train_loss: tuple[float, ...]
+    dev_step: tuple[int, ...]
+    dev_average: tuple[float, ...]
+
+
+class Row(Record):
+    """One way of sharing, measured: a row of the scoreboard."""
+
+    id: str
+    label: str
+    strategy: str  # separate | shared | module
+    method: str | None
+    schedule: str
+    tuned: bool  # is the backbone trained
+    seeds: tuple[int, ...]
+    scores: dict[str, Estimate]  # per task, per cent
+    average: Estimate
+    parameters: int  # all that is needed to answer every task
+    trained_parameters: int
+    relative: float  # parameters / parameters of one backbone with one head
+    train_seconds: float  # mean over seeds
+    peak_memory_mb: float
+    answer_ms: float  # one text answered for all tasks, median
+    ledger: dict[str, Draws]  # of the first seed
+    draws: dict[str, tuple[float, ...]]  # per task: share of the rows in each epoch, first seed
+    curves: tuple[Curve, ...]
+
+
+class Difference(Record):
+    """A paired comparison of two rows on the average score."""
+
+    a: str
+    b: str
+    difference: float  # a - b, per cent points
+    interval: tuple[float, float]  # 95 %, paired bootstrap
+    p: float  # two-sided
+
+
+class Results(Record):
+    """Everything a comparison found out."""
+
+    title: str
+    suite: str
+    backbone: str
+    examples: int | None  # cap on training rows per task
+    created: str  # ISO date and time, UTC
+    machine: dict[str, str]  # processor, cores, memory, device, versions
+    settings: dict[str, object]  # the recipe as resolved
+    tasks: tuple[TaskSummary, ...]
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]

@@ -1,0 +1,177 @@
+"""A task: named text fields in, one output; where its rows lie; and reading them strictly."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from multigraft.errors import UserError, unknown
+from multigraft.settings import Record, build, read_yaml
+from multigraft.tasks.outputs import Choice, Example, Fault, Name, Number, Output, Text, text_in
+from multigraft.tasks.readers import Report, hub, reader_for, stop
+from multigraft.tasks.readers.hub import HubSource
+
+__all__ = ["Choice", "Example", "HubSource", "Metric", "Number", "Task", "Text", "load_task"]
+
+DATA = "MULTIGRAFT_DATA"  # environment variable; `$MULTIGRAFT_DATA` in a path stands for its value
+
+Metric = Literal[
+    "accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman", "exact_match", "rougeL", "bleu", "chrf"
+]
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "choice": ("accuracy", "f1", "macro_f1", "matthews"),
+    "number": ("pearson", "spearman"),
+    "text": ("exact_match", "rougeL", "bleu", "chrf"),
+}
+
+
+class Task(Record):
+    """What is asked and where its rows lie: the contents of a `task.yaml`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    cluster: tuple[Name, ...]  # one or several, for hold-outs; a single name may be given as it is
+    inputs: Annotated[tuple[Name, ...], Field(min_length=1)]  # text fields, in the order in which they are read
+    output: Output
+    metric: Metric
+    licence: str = ""
+    origin: str = ""
+    citation: str = ""
+    note: str = ""
+    splits: dict[Name, Name] = {}  # split: file, relative to the task's folder
+    source: HubSource | None = None  # used when no file of `splits` exists
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @field_validator("cluster", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, list | tuple) and (not value or len(set(map(str, value))) < len(value)):
+            raise ValueError("name at least one cluster, and each one once")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Task:
+        output = self.output
+        taken = [*self.inputs, output.field, *([output.choices_field] if _by_row(output) else [])]
+        twice = sorted({name for name in taken if taken.count(name) > 1})
+        if twice:
+            raise ValueError(f"field {twice[0]!r} is used twice; inputs, answer and options are different fields")
+        if self.metric not in METRICS[output.kind]:
+            raise ValueError(f"metric {self.metric!r} does not suit a {output.kind}; use {', '.join(METRICS[output.kind])}")
+        if _by_row(output) and self.metric != "accuracy":
+            raise ValueError(f"metric {self.metric!r} needs fixed options; use accuracy")
+        if self.metric == "f1" and len(output.choices or ()) != 2:
+            raise ValueError("metric 'f1' needs two options, the positive one last; use macro_f1")
+        if not self.splits and self.source is None:
+            raise ValueError("the task has no data; name files in 'splits' or a hub data set in 'source'")
+        return self
+
+    def at(self, folder: Path) -> Task:
+        """The same task with its files looked for in `folder`."""
+        task = self.model_copy()
+        task._folder = folder
+        return task
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in `splits` are relative to."""
+        return self._folder
+
+    def path(self, split: str) -> Path:
+        """The file of a local split. An unset variable stays in the path as it is written."""
+        value = os.environ.get(DATA)
+        text = self.splits[split]
+        return self._folder / (text.replace(f"${DATA}", value) if value else text)
+
+    @property
+    def is_local(self) -> bool:
+        """Are the rows read from `splits`? Always all from one place, so that no row stands in two splits."""
+        return self.source is None or any(self.path(split).exists() for split in self.splits)
+
+    def split_names(self) -> tuple[str, ...]:
+        """Names of the splits, in the order in which they are declared."""
+        return tuple(self.splits if self.is_local or self.source is None else self.source.splits)
+
+    def examples(self, split: str, limit: int | None = None) -> list[Example]:
+        """All rows of a split, validated; with `limit` a sample of that many, in file order.
+
+        The sample is the same for everybody, and a smaller one is part of every larger one. Raises UserError with
+        file and line at the first bad row.
+        """
+        if limit is not None and limit < 1:
+            raise UserError(f"a limit of {limit} rows leaves nothing", where=self.name, fix="give at least 1")
+        examples = [example for _, example in self.scan(split)]
+        if not examples:
+            raise UserError("no rows", where=self.where(split))
+        if limit is None or limit >= len(examples):
+            return examples
+        order = list(range(len(examples)))
+        random.Random(0).shuffle(order)
+        return [examples[row] for row in sorted(order[:limit])]
+
+    def scan(self, split: str, report: Report = stop) -> Iterator[tuple[int, Example]]:
+        """Line number and example of each row; faults go to `report` as UserErrors with file and line.
+
+        Raises UserError when there is no such split or its rows cannot be reached.
+        """
+        where = self.where(split)
+        for line, row in self._rows(split, report):
+            try:
+                example = self._example(row)
+            except Fault as fault:
+                report(UserError(str(fault), where=f"{where}:{line}"))
+            else:
+                yield line, example
+
+    def where(self, split: str) -> str:
+        """Name of a split's file, or of its place on the hub, in messages."""
+        if split not in self.split_names():
+            raise unknown("split", split, self.split_names(), where=f"task {self.name}")
+        return str(self.path(split)) if self.is_local or self.source is None else self.source.where(split)
+
+    def _rows(self, split: str, report: Report) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        if self.is_local or self.source is None:
+            yield from self._local_rows(split, report)
+            return
+        try:
+            data = hub.load(self.source, split)
+        except UserError as error:
+            files = f" or put the files at {self.path(split)}" if split in self.splits else ""
+            raise UserError(error.what, where=error.where, fix=f"check the name and the network,{files}") from None
+        yield from hub.rows(self.source, split, self.output.field, data, report)
+
+    def _local_rows(self, split: str, report: Report) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        path = self.path(split)
+        if not path.is_file():
+            fix = f"set {DATA}" if f"${DATA}" in str(path) else f"mend 'splits' of task {self.name}"
+            raise UserError("no such file, and the task names no hub data set" if not self.source else "no such file", where=path, fix=fix)
+        reader = reader_for(path)
+        for line, row in reader.rows(path, report):
+            try:
+                yield line, row if reader.typed else self.output.from_cells(row)
+            except Fault as fault:
+                report(UserError(str(fault), where=f"{path}:{line}"))
+
+    def _example(self, row: Mapping[str, Any]) -> Example:
+        inputs = tuple(text_in(row, name) for name in self.inputs)
+        if not any(text.strip() for text in inputs):
+            raise Fault(f"empty row: no text in {', '.join(map(repr, self.inputs))}")
+        return Example(inputs, *self.output.read(row))
+
+
+def _by_row(output: Output) -> bool:
+    return isinstance(output, Choice) and output.choices_field is not None
+
+
+def load_task(folder: Path) -> Task:
+    """The task described by `folder/task.yaml`. Raises UserError."""
+    path = folder / "task.yaml"
+    return build(Task, read_yaml(path), path).at(folder)
