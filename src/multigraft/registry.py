@@ -39,7 +39,7 @@ class Registry(Generic[T]):
                 and part is not base
                 and part.__module__ == m.__name__
             ]
-            self._parts = {part.name: part for part in found if "name" in vars(part)}
+            self._parts = {vars(part)["name"]: part for part in found if "name" in vars(part)}
         return self._parts
 
     def names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -64,10 +65,8 @@ def reset_peak_memory() -> None:
         import torch
 
         torch.cuda.reset_peak_memory_stats()
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # 5: reset the peak resident size, see proc(5)
-    except OSError:
-        pass
 
 
 def peak_memory_mb() -> float:

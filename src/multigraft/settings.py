@@ -36,25 +36,40 @@ def _first_fault(cls: type[BaseModel], error: ValidationError, where: object) ->
     # An unknown key is usually a misspelt one, and then also the cause of a "missing" fault: report it first.
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     fault = faults[0]
-    path = ".".join(str(part) for part in fault["loc"])
+    path, record = _follow(cls, fault["loc"])
     if fault["type"] == "extra_forbidden":
-        name = str(fault["loc"][-1])
-        return UserError(f"unknown key {path!r}", where=where, fix=nearest(name, _keys_at(cls, fault["loc"][:-1])))
-    message = fault["msg"].removeprefix("Value error, ")
+        _, record = _follow(cls, fault["loc"][:-1])
+        return UserError(f"unknown key {path!r}", where=where, fix=nearest(str(fault["loc"][-1]), record.model_fields))
     if fault["type"] == "missing":
         return UserError(f"{path!r} is missing", where=where, fix="add it")
+    if fault["type"].startswith("union_tag"):
+        expected, tag = fault["ctx"].get("expected_tags"), fault["ctx"]["discriminator"].strip("'")
+        if expected is None:
+            return UserError(f"'{path}.{tag}' is missing", where=where, fix="add it")
+        kinds = [kind.strip(" '") for kind in expected.split(",")]
+        return UserError(
+            f"unknown {path}.{tag} {fault['ctx']['tag']!r}", where=where, fix=nearest(fault["ctx"]["tag"], kinds)
+        )
+    message = fault["msg"].removeprefix("Value error, ")
     return UserError(f"{path!r}: {message}" if path else message, where=where)
 
 
-def _keys_at(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields of the record that `loc` leads to from `cls`, as far as annotations tell."""
+def _follow(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
+    """Where `loc` leads from `cls`: the path as it was written, and the record there, as far as annotations tell.
+
+    Between a field and the records that its `kind` chooses from, pydantic puts the kind into `loc`; it is left out.
+    """
+    path: list[str] = []
+    records = [cls]
     for part in loc:
-        field = cls.model_fields.get(str(part))
-        inner = [t for t in _types_in(field.annotation)] if field else []
-        if not inner:
-            break
-        cls = inner[0]
-    return list(cls.model_fields)
+        chosen = [record for record in records if part in (field.default for field in record.model_fields.values())]
+        if len(records) > 1 and isinstance(part, str) and chosen:
+            records = chosen
+            continue
+        path.append(str(part))
+        field = records[0].model_fields.get(str(part))
+        records = (_types_in(field.annotation) if field else []) or records
+    return ".".join(path), records[0]
 
 
 def _types_in(annotation: Any) -> list[type[BaseModel]]:

@@ -23,7 +23,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY.PATH=VALUE",
-        help="Override a value of the recipe; repeatable. VALUE is YAML, entries of a list go by number: rows.0.method=pal",
+        help="Override a value of the recipe; repeatable. VALUE is YAML; lists go by number: rows.0.method=pal",
     ),
 ]
 
@@ -64,7 +64,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
-        _say("interrupted", "nothing was left half-written", "yellow")
+        _say("interrupted", "nothing is left half-written; run the same command again", "yellow")
     return code if isinstance(code, int) else 0
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from multigraft.errors import UserError
 
 if TYPE_CHECKING:
-    from multigraft.tasks.task import Example, Task
+    from multigraft.tasks.outputs import Example
+    from multigraft.tasks.task import Task
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -37,26 +41,24 @@ def bag_of_words(train: Sequence[Example], evaluation: Sequence[Example], task: 
 
     Raises UserError as `majority` does.
     """
-    # scikit-learn takes a second to import.
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
-
-    def linear(regression: Any, documents: list[tuple[str, ...]], wanted: np.ndarray) -> Any:
-        return make_pipeline(TfidfVectorizer(analyzer=_terms), regression).fit(documents, wanted)
-
     targets = _targets(train, task)
     documents, new = [row.inputs for row in train], [row.inputs for row in evaluation]
     if task.output.kind == "number":
-        return linear(Ridge(), documents, targets).predict(new)
+        return _fit(Ridge(), documents, targets).predict(new)
     classifier = LogisticRegression(max_iter=1000)
-    if task.output.choices is None:
+    if task.output.kind == "choice" and task.output.choices is None:
         right = np.concatenate([np.arange(len(row.choices)) == row.target for row in train])
-        model = linear(classifier, [pair for row in train for pair in _pairs(row)], right)
-        return np.array([model.decision_function(_pairs(row)).argmax() for row in evaluation])
+        model = _fit(classifier, [pair for row in train for pair in _pairs(row)], right)
+        evidence = model.decision_function([pair for row in evaluation for pair in _pairs(row)])
+        ends = np.cumsum([len(row.choices) for row in evaluation])
+        return np.array([options.argmax() for options in np.split(evidence, ends[:-1])])
     if len(np.unique(targets)) == 1:  # nothing to tell apart
         return majority(train, evaluation, task)
-    return linear(classifier, documents, targets).predict(new)
+    return _fit(classifier, documents, targets).predict(new)
+
+
+def _fit(regression: LogisticRegression | Ridge, documents: list[tuple[str, ...]], targets: np.ndarray) -> Pipeline:
+    return make_pipeline(TfidfVectorizer(analyzer=_terms), regression).fit(documents, targets)
 
 
 def _targets(train: Sequence[Example], task: Task) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _COUNTS = ("drawn", "tokens", "positions", "truncated")
 
@@ -30,8 +31,9 @@ class Ledger:
 
         padded_length: tokens per row with padding.
         """
-        for name, values in zip(_COUNTS, (1, tokens, padded_length, truncated), strict=True):
-            np.add.at(self._counts[name][epoch - 1], tasks, values)
+        columns: tuple[ArrayLike, ...] = (1, tokens, padded_length, truncated)
+        for name, values in zip(_COUNTS, columns, strict=True):
+            np.add.at(self._counts[name][epoch - 1], tasks, np.asarray(values, dtype=np.int64))
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Per task: `planned` (share of the rows), `drawn` (rows), `passes` (over the training split), `tokens`

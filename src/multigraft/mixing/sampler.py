@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -11,6 +10,7 @@ import numpy as np
 
 from multigraft.errors import UserError, unknown
 from multigraft.mixing.schedule import Schedule
+from multigraft.mixing.stream import Stream, generator
 
 Mode = Literal["one_task", "mixed", "parallel"]
 
@@ -32,11 +32,10 @@ class Sampler:
     mode: `one_task`: the `B` rows of a step belong to one task. `mixed`: every row has a task of its own.
         `parallel`: `B` rows of each task at every step, as independent experts need; no schedule is asked.
 
-    The run is divided into `epochs` windows of (nearly) equal numbers of steps, planned one at a time. Rows come
-    in passes: each pass is a new shuffle of all rows of a task, and the next one starts where it ends, so no row
-    repeats before all have been seen and no tail is dropped. (In mode `mixed` this holds from window to window;
-    inside a window rows are ordered by length.) The rows of a task, and how they are cut into batches, depend on
-    the seed, the task's name and the number of its batches in every window, and on no other task.
+    The run is divided into `epochs` windows of (nearly) equal numbers of steps, planned one at a time. The rows of a
+    task come in passes, as `Stream` has it. In modes `one_task` and `parallel`, batch k of a task depends on the seed,
+    the task's name and k only; in mode `mixed` the rows of a window are ordered by length all together, so a row may
+    repeat in a window before its pass is complete.
 
     Raises UserError for a task without rows, an unknown mode or a schedule whose shares are not shares.
     """
@@ -66,6 +65,7 @@ class Sampler:
         self._batch_size, self._schedule = batch_size, schedule
         self._sizes = [sizes[name] for name in self.names]
         self._lengths = [np.asarray(lengths[name], dtype=np.int64) for name in self.names]
+        self._streams = [Stream(name, lengths[name], batch_size, seed) for name in self.names]
         self._starts = np.array([steps * epoch // epochs for epoch in range(epochs + 1)])
         self._drawn = [0] * len(self.names)  # rows drawn of each task before the current window
         self._plan: list[Draw] = []  # draws of the current window; empty: not planned yet
@@ -115,62 +115,33 @@ class Sampler:
             raise UserError(what, fix="shares must be one per task, not negative, with sum 1")
         return shares / shares.sum()
 
-    def _rng(self, *key: object) -> np.random.Generator:
-        """A generator of its own for every use; unlike `hash`, the digest is the same in every process."""
-        digest = hashlib.blake2b(repr((self.seed, *key)).encode(), digest_size=16).digest()
-        return np.random.default_rng(int.from_bytes(digest, "little"))
-
     def _plan_window(self, window: int, steps: int) -> list[Draw]:
-        if self.mode == "parallel":
-            tasks = np.repeat(np.arange(len(self.names)), self._batch_size)
-            rows = np.stack([self._batches(task, window, steps) for task in range(len(self.names))], axis=1)
-            return [Draw(tasks, step_rows.reshape(-1), window + 1) for step_rows in rows]
+        done = int(self._starts[window])
         if self.mode == "mixed":
-            return self._mixed(window, steps)
-        chosen = self._choose(window, steps, done=int(self._starts[window]))
-        rows = np.empty((steps, self._batch_size), dtype=np.int64)
-        for task in np.unique(chosen):
-            mine = chosen == task
-            rows[mine] = self._batches(int(task), window, int(mine.sum()))
-        return [Draw(np.full(self._batch_size, task), rows[step], window + 1) for step, task in enumerate(chosen)]
+            return self._mixed(window, self._choose(window, steps * self._batch_size, done * self._batch_size))
+        every = range(len(self.names))
+        turns = [every] * steps if self.mode == "parallel" else self._choose(window, steps, done)[:, None].tolist()
+        counts = [drawn // self._batch_size for drawn in self._drawn]
+        plan = []
+        for turn in turns:
+            rows = [self._streams[task].batch(counts[task]) for task in turn]
+            plan.append(Draw(np.repeat(turn, self._batch_size), np.concatenate(rows), window + 1))
+            for task in turn:
+                counts[task] += 1
+        return plan
 
-    def _mixed(self, window: int, steps: int) -> list[Draw]:
-        chosen = self._choose(window, steps * self._batch_size, done=int(self._starts[window]) * self._batch_size)
-        tasks = np.sort(chosen)
-        rows = np.concatenate([self._next_rows(task, int((chosen == task).sum())) for task in range(len(self.names))])
-        lengths = np.concatenate([self._lengths[task][rows[tasks == task]] for task in range(len(self.names))])
-        batches = _bucket(lengths, np.zeros_like(rows), self._batch_size, self._rng("mixed", window))
-        return [Draw(tasks[batch], rows[batch], window + 1) for batch in batches]
+    def _mixed(self, window: int, chosen: np.ndarray) -> list[Draw]:
+        """Rows of the `chosen` tasks, sorted by length, cut into batches, and the batches shuffled."""
+        rng = generator("mixed", self.seed, window)
+        counts = np.bincount(chosen, minlength=len(self.names))
+        rows = [stream.rows(*at) for stream, *at in zip(self._streams, self._drawn, counts.tolist(), strict=True)]
+        lengths = np.concatenate([self._lengths[task][mine] for task, mine in enumerate(rows)])
+        batches = np.lexsort((rng.random(len(lengths)), lengths)).reshape(-1, self._batch_size)
+        tasks, flat = np.repeat(np.arange(len(rows)), counts), np.concatenate(rows)
+        return [Draw(tasks[batch], flat[batch], window + 1) for batch in rng.permutation(batches)]
 
     def _choose(self, window: int, count: int, done: int) -> np.ndarray:
-        """Tasks of the next `count` steps or rows of which `done` have been before this window, (count,)."""
+        """Tasks of the next `count` steps or rows, of which `done` came before this window, (count,)."""
         if self._schedule.in_turn:
             return np.arange(done, done + count) % len(self.names)
-        return self._rng("tasks", window).choice(len(self.names), size=count, p=self._shares(window))
-
-    def _batches(self, task: int, window: int, count: int) -> np.ndarray:
-        """The next `count` batches of a task, (count, B) rows."""
-        rows = self._next_rows(task, count * self._batch_size)
-        passes = (self._drawn[task] + np.arange(len(rows))) // len(self._lengths[task])
-        rng = self._rng("batches", self.names[task], window)
-        return rows[_bucket(self._lengths[task][rows], passes, self._batch_size, rng)]
-
-    def _next_rows(self, task: int, count: int) -> np.ndarray:
-        """The next `count` rows of a task in the order of its passes, (count,)."""
-        size, first = len(self._lengths[task]), self._drawn[task]
-        passes = range(first // size, -(-(first + count) // size))
-        shuffles = [self._rng("pass", self.names[task], number).permutation(size) for number in passes]
-        stream = np.concatenate([np.empty(0, dtype=np.int64), *shuffles])
-        return stream[first % size :][:count]
-
-
-def _bucket(lengths: np.ndarray, passes: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut rows into batches of like lengths, in random order, pass by pass: (n / B, B) indices into `lengths`.
-
-    Odd passes run from long to short, so that a batch across two passes holds like lengths too; it comes last of
-    its pass, so no row repeats before the pass is complete.
-    """
-    ordered = np.lexsort((rng.random(len(lengths)), np.where(passes % 2, -lengths, lengths), passes))
-    batches = ordered.reshape(-1, batch_size)
-    first, last = passes[batches[:, 0]], passes[batches[:, -1]]
-    return batches[np.lexsort((rng.random(len(batches)), first != last, first))]
+        return generator("tasks", self.seed, window).choice(len(self.names), size=count, p=self._shares(window))

@@ -40,7 +40,8 @@ class Cell:
 class Line:
     """A row of the scoreboard, its cells by column key."""
 
-    name: str
+    name: str  # no other row has it
+    label: str  # as in the record; with `note` it says the same as the name
     note: str
     group: str  # baseline | separate | shared | module
     cells: dict[str, Cell]
@@ -57,10 +58,10 @@ class Board:
 
 
 _COSTS: tuple[tuple[Column, Callable[[Row], float], Callable[[float | None], str]], ...] = (
-    (Column("relative", "params", "of one model", more=False), lambda row: row.relative, figures.times),
+    (Column("relative", "params", "of one", more=False), lambda row: row.relative, figures.times),
     (Column("train", "training", "time", more=False), lambda row: row.train_seconds, figures.duration),
     (Column("memory", "memory", "peak", more=False), lambda row: row.peak_memory_mb, figures.memory),
-    (Column("answer", "answer", "ms, all tasks", more=False), lambda row: row.answer_ms, figures.milliseconds),
+    (Column("answer", "answer", "ms", more=False), lambda row: row.answer_ms, figures.milliseconds),
 )
 
 
@@ -105,7 +106,7 @@ def _line(results: Results, row: Row) -> Line:
         figure = value(row)
         cells[column.key] = Cell(figure if figures.finite(figure) else None, wording(figure))
     note = ", ".join(part for part in (row.schedule, "tuned" if row.tuned else "frozen") if part)
-    return Line(names(results)[row.id], note, row.strategy, cells)
+    return Line(names(results)[row.id], row.label, note, row.strategy, cells)
 
 
 def _scored(value: Estimate) -> Cell:
@@ -120,7 +121,7 @@ def _baseline(results: Results, name: str, scores: list[float]) -> Line:
     if scores:
         mean = sum(scores) / len(scores)
         cells["average"] = Cell(mean, figures.number(mean))
-    return Line(name, "baseline", "baseline", cells)
+    return Line(name, name, "baseline", "baseline", cells)
 
 
 def _embolden(lines: list[Line], column: Column) -> list[Line]:

@@ -81,5 +81,6 @@ def milliseconds(value: float | None) -> str:
 
 
 def listing(items: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
+    """`a, b and c`; with semicolons where an item has a comma itself."""
+    separator = "; " if any("," in item for item in items) else ", "
+    return " and ".join(part for part in (separator.join(items[:-1]), *items[-1:]) if part)

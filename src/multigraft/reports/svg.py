@@ -30,7 +30,14 @@ def drawing(width: float, height: float, description: str, *children: object, cl
     """A whole picture with its text for those who cannot see it."""
     view = f"0 0 {_plain(float(width))} {_plain(float(height))}"
     return el(
-        "svg", *children, class_=class_ or None, viewBox=view, width=width, height=height, role="img", aria_label=description
+        "svg",
+        *children,
+        class_=class_ or None,
+        viewBox=view,
+        width=width,
+        height=height,
+        role="img",
+        aria_label=description,
     )
 
 
@@ -40,9 +47,10 @@ def text(x: float, y: float, words: str, class_: str = "", anchor: str | None = 
 
 
 def short(words: str, width: float, per_letter: float = 5.9) -> str:
-    """`words` cut with an ellipsis to about `width` pixels."""
-    room = max(int(width / per_letter), 2)
-    return words if len(words) <= room else words[: room - 1].rstrip() + "…"
+    """`words` cut in the middle to about `width` pixels: names often differ at their ends."""
+    room = max(int(width / per_letter), 3)
+    head, tail = (room - 1) - (room - 1) // 2, (room - 1) // 2
+    return words if len(words) <= room else f"{words[:head].rstrip()}…{words[-tail:].lstrip()}"
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,12 @@ def mark(group: str, x: float, y: float, size: float = 4.5, hollow: bool = False
         return el("rect", *inner, x=x - size, y=y - size, width=2 * size, height=2 * size, **look)
     if group == "shared":
         far = size * 1.3
-        return el("path", *inner, d=f"M{x - far:.1f} {y:.1f}l{far:.1f} {far:.1f} {far:.1f} {-far:.1f} {-far:.1f} {-far:.1f}z", **look)
+        return el(
+            "path",
+            *inner,
+            d=f"M{x - far:.1f} {y:.1f}l{far:.1f} {far:.1f} {far:.1f} {-far:.1f} {-far:.1f} {-far:.1f}z",
+            **look,
+        )
     return el("circle", *inner, cx=x, cy=y, r=size, **look)
 
 

@@ -110,7 +110,7 @@ def _literal(text: str) -> str:
 
 
 def _whole(cell: Cell) -> str:
-    return " ".join(part for part in (cell.text, cell.spread, cell.interval, cell.mark) if part)
+    return " ".join(part for part in (cell.mark, cell.text, cell.spread, cell.interval) if part)
 
 
 def _table(found: Board, columns: Sequence[Column], title: str = "", caption: str = "") -> Table:
@@ -124,7 +124,7 @@ def _table(found: Board, columns: Sequence[Column], title: str = "", caption: st
     )
     table.add_column("", max_width=28, overflow="fold")
     for column in columns:
-        table.add_column(Text(f"{column.title}\n{column.note}"), justify="right", max_width=27, overflow="fold")
+        table.add_column(Text(f"{column.title}\n{column.note}"), justify="right", no_wrap=True)
     for position, line in enumerate((*found.baselines, *found.lines), 1):
         table.add_row(*_texts(line, columns), end_section=position == len(found.baselines))
     return table

@@ -13,7 +13,7 @@ Verdict = Literal["higher", "lower", "same", "untested"]
 def names(results: Results) -> dict[str, str]:
     """A name for every row id that no other row has: its label, with the schedule or the id where labels repeat."""
     labels = [row.label for row in results.rows]
-    scheduled = [f"{row.label}, {row.schedule}" for row in results.rows]
+    scheduled = [f"{row.label} ({row.schedule})" for row in results.rows]
     found = {}
     for row, label, longer in zip(results.rows, labels, scheduled, strict=True):
         unique = label if labels.count(label) == 1 else longer

@@ -121,10 +121,18 @@ class Choice(Record):
             try:
                 typed[self.choices_field] = json.loads(row[self.choices_field])
             except (ValueError, RecursionError):
-                raise Fault(f"field {self.choices_field!r} must be a JSON list, got {short(typed[self.choices_field])}") from None
+                raise Fault(
+                    f"field {self.choices_field!r} must be a JSON list, got {short(typed[self.choices_field])}"
+                ) from None
         label = row.get(self.field, "")
         options = self.choices or typed.get(str(self.choices_field))
-        if label.isascii() and label.isdigit() and len(label) < 10 and isinstance(options, list | tuple) and label not in options:
+        if (
+            label.isascii()
+            and label.isdigit()
+            and len(label) < 10
+            and isinstance(options, list | tuple)
+            and label not in options
+        ):
             typed[self.field] = int(label)
         return typed
 

@@ -35,7 +35,7 @@ class Task(Record):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str = ""
-    cluster: tuple[Name, ...]  # one or several, for hold-outs; a single name may be given as it is
+    cluster: str | tuple[str, ...]  # one name, or several
     inputs: Annotated[tuple[Name, ...], Field(min_length=1)]  # text fields, in the order in which they are read
     output: Output
     metric: Metric
@@ -51,11 +51,10 @@ class Task(Record):
     @field_validator("cluster", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return (value,)
-        if isinstance(value, list | tuple) and (not value or len(set(map(str, value))) < len(value)):
-            raise ValueError("name at least one cluster, and each one once")
-        return value
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) and n for n in names):
+            raise ValueError("a cluster is a name, or a list of names")
+        return value if isinstance(value, str) else tuple(dict.fromkeys(names))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Task:
@@ -65,7 +64,8 @@ class Task(Record):
         if twice:
             raise ValueError(f"field {twice[0]!r} is used twice; inputs, answer and options are different fields")
         if self.metric not in METRICS[output.kind]:
-            raise ValueError(f"metric {self.metric!r} does not suit a {output.kind}; use {', '.join(METRICS[output.kind])}")
+            suited = ", ".join(METRICS[output.kind])
+            raise ValueError(f"metric {self.metric!r} does not suit a {output.kind}; use {suited}")
         if _by_row(output) and self.metric != "accuracy":
             raise ValueError(f"metric {self.metric!r} needs fixed options; use accuracy")
         if self.metric == "f1" and len(output.choices or ()) != 2:
@@ -81,24 +81,32 @@ class Task(Record):
         return task
 
     @property
+    def clusters(self) -> tuple[str, ...]:
+        """Names of the clusters that the task belongs to."""
+        return (self.cluster,) if isinstance(self.cluster, str) else self.cluster
+
+    @property
     def folder(self) -> Path:
         """The folder that paths in `splits` are relative to."""
         return self._folder
 
     def path(self, split: str) -> Path:
-        """The file of a local split. An unset variable stays in the path as it is written."""
-        value = os.environ.get(DATA)
-        text = self.splits[split]
+        """The file of a local split. A variable that is not set stays in the path as it is written."""
+        value, text = os.environ.get(DATA), self.splits[split]
         return self._folder / (text.replace(f"${DATA}", value) if value else text)
 
     @property
-    def is_local(self) -> bool:
-        """Are the rows read from `splits`? Always all from one place, so that no row stands in two splits."""
-        return self.source is None or any(self.path(split).exists() for split in self.splits)
+    def hub_source(self) -> HubSource | None:
+        """The hub data set when the rows come from there, None when they come from files.
+
+        All splits come from one place, so that a row of one is never a row of another.
+        """
+        return None if any(self.path(split).exists() for split in self.splits) else self.source
 
     def split_names(self) -> tuple[str, ...]:
         """Names of the splits, in the order in which they are declared."""
-        return tuple(self.splits if self.is_local or self.source is None else self.source.splits)
+        source = self.hub_source
+        return tuple(source.splits if source else self.splits)
 
     def examples(self, split: str, limit: int | None = None) -> list[Example]:
         """All rows of a split, validated; with `limit` a sample of that many, in file order.
@@ -132,33 +140,41 @@ class Task(Record):
                 yield line, example
 
     def where(self, split: str) -> str:
-        """Name of a split's file, or of its place on the hub, in messages."""
+        """Name of a split's file, or of its place on the hub, in messages. Raises UserError for an unknown split."""
         if split not in self.split_names():
             raise unknown("split", split, self.split_names(), where=f"task {self.name}")
-        return str(self.path(split)) if self.is_local or self.source is None else self.source.where(split)
+        source = self.hub_source
+        return source.where(split) if source else str(self.path(split))
 
     def _rows(self, split: str, report: Report) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        if self.is_local or self.source is None:
-            yield from self._local_rows(split, report)
+        source = self.hub_source
+        if source is None:
+            yield from self._local_rows(self.path(split), report)
             return
         try:
-            data = hub.load(self.source, split)
+            data = hub.load(source, split)
         except UserError as error:
-            files = f" or put the files at {self.path(split)}" if split in self.splits else ""
-            raise UserError(error.what, where=error.where, fix=f"check the name and the network,{files}") from None
-        yield from hub.rows(self.source, split, self.output.field, data, report)
+            files = f"; or provide the file {self.path(split)}" if split in self.splits else ""
+            fix = f"check the name and the network{files}{self._unset()}"
+            raise UserError(error.what, where=error.where, fix=fix) from None
+        yield from hub.rows(source, split, self.output.field, data, report)
 
-    def _local_rows(self, split: str, report: Report) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        path = self.path(split)
+    def _local_rows(self, path: Path, report: Report) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not path.is_file():
-            fix = f"set {DATA}" if f"${DATA}" in str(path) else f"mend 'splits' of task {self.name}"
-            raise UserError("no such file, and the task names no hub data set" if not self.source else "no such file", where=path, fix=fix)
+            hub_too = "" if self.source else f", and task {self.name} names no hub data set in 'source'"
+            raise UserError(
+                f"no such file{hub_too}", where=path, fix=f"provide the file or mend 'splits'{self._unset()}"
+            )
         reader = reader_for(path)
         for line, row in reader.rows(path, report):
             try:
                 yield line, row if reader.typed else self.output.from_cells(row)
             except Fault as fault:
                 report(UserError(str(fault), where=f"{path}:{line}"))
+
+    def _unset(self) -> str:
+        needed = any(f"${DATA}" in text for text in self.splits.values())
+        return f"; {DATA} is not set" if needed and not os.environ.get(DATA) else ""
 
     def _example(self, row: Mapping[str, Any]) -> Example:
         inputs = tuple(text_in(row, name) for name in self.inputs)

@@ -8,11 +8,11 @@ from multigraft.strategies.results import Curve, Difference, Draws, Estimate, Re
 
 # name, cluster, kind, metric, training rows, evaluation rows, majority, bag of words, one model's score
 TASKS = (
-    ("mnli", "entailment", "choice", "accuracy", 8000, 1500, 35.4, 41.9, 66.0),
-    ("qqp", "paraphrase", "choice", "accuracy", 8000, 1500, 63.2, 72.4, 80.8),
-    ("qnli", "question", "choice", "accuracy", 8000, 1500, 50.5, 60.1, 83.2),
-    ("sst2", "sentiment", "choice", "accuracy", 8000, 872, 50.9, 78.8, 86.4),
-    ("cola", "grammar", "choice", "matthews", 8000, 1043, 0.0, 5.2, 31.3),
+    ("mnli", "entailment", "choice", "accuracy", 392_702, 1500, 35.4, 41.9, 66.0),
+    ("qqp", "paraphrase", "choice", "accuracy", 363_849, 1500, 63.2, 72.4, 80.8),
+    ("qnli", "question", "choice", "accuracy", 108_436, 1500, 50.5, 60.1, 83.2),
+    ("sst2", "sentiment", "choice", "accuracy", 67_349, 872, 50.9, 78.8, 86.4),
+    ("cola", "grammar", "choice", "matthews", 8551, 1043, 0.0, 5.2, 31.3),
     ("stsb", "similarity", "number", "spearman", 5749, 1500, 0.0, 17.9, 85.6),
     ("mrpc", "paraphrase", "choice", "accuracy", 3668, 408, 68.4, 71.1, 81.0),
     ("rte", "entailment", "choice", "accuracy", 2490, 277, 52.7, 54.2, 60.1),
@@ -42,7 +42,7 @@ def example(seed: int = 0, tasks: int = 8, rows: int = 10, seeds: int = 3, epoch
         title="Ways of sharing MiniLM",
         suite="glue8",
         backbone="minilm",
-        examples=8000,
+        examples=None,
         created="2025-01-31T12:00:00Z",
         machine={"processor": "two cores of a made-up kind", "memory": "8 GB", "python": "3.11", "torch": "2.13"},
         settings={"suite": "glue8", "backbone": "minilm", "seeds": list(numbers), "optimizer": {"lr": 5e-5, "warmup": 0.1}},
@@ -100,7 +100,7 @@ def _shares(schedule: str, tasks: tuple, epochs: int) -> dict[str, tuple[float, 
 
 def _draws(random: np.random.Generator, task: tuple, shares: tuple[float, ...]) -> Draws:
     planned = float(np.mean(shares)) if shares else 0.0
-    drawn = int(90_000 * planned + random.integers(-50, 50)) if shares else 0
+    drawn = int(1_920_000 * planned + random.integers(-50, 50)) if shares else 0
     return Draws(
         planned=planned, drawn=drawn, passes=drawn / task[4], tokens=drawn * int(random.integers(20, 60)),
         padding=float(random.uniform(0.03, 0.08)), truncated=float(random.uniform(0, 0.02)),

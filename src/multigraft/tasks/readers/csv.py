@@ -34,7 +34,9 @@ class CommaSeparated(Reader):
                 if len(cells) == len(names):
                     yield line, dict(zip(names, cells, strict=True))
                 else:
-                    fault = f"{len(cells)} cells under {len(names)} column names" if cells else "empty row; remove the line"
+                    fault = (
+                        f"{len(cells)} cells under {len(names)} column names" if cells else "empty row; remove the line"
+                    )
                     report(UserError(fault, where=f"{path}:{line}"))
                 line = records.line_num + 1
         except csv.Error as error:

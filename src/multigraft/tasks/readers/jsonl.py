@@ -21,7 +21,7 @@ class JsonLines(Reader):
             with path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
                     try:
-                        row = parse_object(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                        row = _parse(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
                     except ValueError as error:
                         report(UserError(str(error), where=f"{path}:{number}"))
                     else:
@@ -30,12 +30,12 @@ class JsonLines(Reader):
             raise UserError(f"cannot be read: {error.strerror}", where=path) from None
 
 
-def parse_object(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes) -> dict[str, Any]:
     """One JSON object from UTF-8 bytes. Raises ValueError with the reason."""
     if not line.strip():
         raise ValueError("empty row; remove the line")
     try:
-        value = _DECODER.decode(line.decode())
+        value = DECODER.decode(line.decode())
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text; save the file as UTF-8") from None
     except json.JSONDecodeError as error:
@@ -60,4 +60,4 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"not valid JSON: {constant} is not a number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse)
+DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse)

@@ -16,7 +16,9 @@ DUTIES = words("""
     wear_gloves lock_the_doors sign_the_register switch_off_the_lights wash_the_floor weigh_every_parcel
     | wear_helmets close_the_windows answer_the_phone empty_the_bins check_the_tickets
 """)
-DETAILS = words("before_noon at_the_front_desk every_Friday during_the_night_shift | in_the_morning on_the_ground_floor")
+DETAILS = words(
+    "before_noon at_the_front_desk every_Friday during_the_night_shift | in_the_morning on_the_ground_floor"
+)
 
 
 # What the second text may say, by label: after a first text that says "did", and after one that says "did not".
@@ -55,7 +57,10 @@ def deed(draw: Draw, known: bool) -> Row:
         "done2": same.done,
     }
     if draw.chance(0.3):
-        premise, conclusion = f"{{who}} [did not {did.base} {{kind}}|{did.past} no {kind}] {{where}}", AFTER_DID_NOT[label]
+        premise, conclusion = (
+            f"{{who}} [did not {did.base} {{kind}}|{did.past} no {kind}] {{where}}",
+            AFTER_DID_NOT[label],
+        )
     elif label == "open" and draw.chance(0.3):
         premise, conclusion = f"{{who}} {did.past} {{kind}} {{where}}", "{who} {past2} {thing} [{where}|]"
     else:

@@ -68,3 +68,10 @@ def sentence(text: str) -> str:
 def listed(items: Sequence[str]) -> str:
     """`a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plural(noun: str) -> str:
+    """The regular plural of a noun, which is also the third person of a verb."""
+    if noun.endswith(("s", "x", "ch", "sh", "o")):
+        return noun + "es"
+    return noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"

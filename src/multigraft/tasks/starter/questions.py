@@ -25,7 +25,9 @@ ANSWERS: dict[str, Words] = {
         in_a_valley_near_Basel on_the_coast_of_Norway in_Lisbon next_to_the_town_hall | in_Brazil on_a_hill_outside_Prague
         in_northern_Canada across_the_street
     """),
-    "time": words("in_1874 in_the_spring_of_1921 during_the_war two_weeks_ago | last_Tuesday in_the_Middle_Ages at_sunrise in_2003"),
+    "time": words(
+        "in_1874 in_the_spring_of_1921 during_the_war two_weeks_ago | last_Tuesday in_the_Middle_Ages at_sunrise in_2003"
+    ),
     "amount": words("""
         forty_metres about_nine_tons three_hundred_pounds twelve_miles
         | half_a_kilometre eight_thousand_dollars sixty_degrees twenty_litres
@@ -58,7 +60,9 @@ def question(draw: Draw, kind: str, known: bool) -> str:
         "manner": "[by|with] [which|what] {noun} was the {thing} {built} {aside}|what {noun} did the {who} use at the {thing} {aside}"
         "|in what way was the {thing} {built} {aside}",
     }[kind]
-    aside = draw.phrase("[[of|from|near] the {noun} [{place}|]|]", noun=SOUGHT[distant].of(known), place=PLACES.of(known))
+    aside = draw.phrase(
+        "[[of|from|near] the {noun} [{place}|]|]", noun=SOUGHT[distant].of(known), place=PLACES.of(known)
+    )
     return draw.say(
         f"[{shape}]?",
         noun=SOUGHT[kind].of(known),

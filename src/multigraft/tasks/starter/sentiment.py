@@ -12,14 +12,13 @@ from multigraft.tasks.starter.words import BLAME, PRAISE, TIMES, words
 
 LABELS = ["negative", "positive"]
 ASPECTS = {
-    "restaurant": "soup service dessert menu terrace lamb".split(),
-    "hotel": "room breakfast pool lobby view staff".split(),
-    "novel": "plot ending style dialogue first_chapter hero".replace("_", " ").split(),
-    "film": "story music acting final_scene camera work cast".replace("_", " ").split(),
-    "concert": "sound programme orchestra singer hall lighting".split(),
-    "tour": "guide boat route lunch timetable bus".split(),
+    "restaurant": words("soup service dessert menu terrace lamb | salad decoration"),
+    "hotel": words("room breakfast swimming_pool lobby view staff | bar lift"),
+    "novel": words("plot ending style dialogue first_chapter hero | title language"),
+    "film": words("story music acting final_scene camera_work cast | opening trailer"),
+    "concert": words("sound programme orchestra singer hall lighting | encore choir"),
+    "tour": words("guide boat route lunch timetable bus | driver last_stop"),
 }
-NOT = "[not|never|hardly|far from|anything but]"
 APP_PARTS = "search box|calendar|login page|photo editor|start screen|new version|keyboard|sync button|map|inbox"
 APP_GOOD = words("""
     saves_me_hours works_offline opens_in_a_second keeps_my_notes_safe does_what_it_promises
@@ -42,7 +41,7 @@ def quality(draw: Draw, good: bool, known: bool) -> str:
     """What follows "was" in a clause that finds something good, or bad."""
     same, other = (PRAISE, BLAME) if good else (BLAME, PRAISE)
     if draw.chance(0.4):
-        return draw.phrase(f"{NOT} [really||] {{word}}", word=other.of(known))
+        return draw.phrase("[not|not really|never|hardly|far from|anything but] {word}", word=other.of(known))
     return draw.phrase("[really|truly|quite|simply||||] {word}", word=same.of(known))
 
 
@@ -59,11 +58,13 @@ def contrast(draw: Draw, main: str, aside: str) -> str:
 def review(draw: Draw, known: bool) -> Row:
     good = draw.chance(0.5)
     venue = draw.pick(list(ASPECTS))
-    first, second = draw.some(ASPECTS[venue], 2)
+    first, second = draw.some(ASPECTS[venue].of(known), 2)
     main = draw.phrase(f"the {first} [was|turned out to be|proved] {quality(draw, good, known)}")
     shape = draw.whole(1, 10)
     if shape <= 3:
-        text = draw.say("[{main}|at the {venue}, {main}|{main}, as always {when}].", main=main, venue=venue, when=TIMES.of(known))
+        text = draw.say(
+            "[{main}|about the {venue}: {main}|{main} [when we tried it|] {when}].", main=main, venue=venue, when=TIMES.of(known)
+        )
     elif shape <= 7:
         text = contrast(draw, main, draw.phrase(f"the {second} was {quality(draw, not good, known)}"))
     else:
@@ -95,7 +96,7 @@ def app(draw: Draw, known: bool) -> Row:
 
 def rating(draw: Draw, known: bool) -> Row:
     venue = draw.pick(list(ASPECTS))
-    first, second = draw.some(ASPECTS[venue], 2)
+    first, second = draw.some(ASPECTS[venue].of(known), 2)
     main, aside = draw.whole(0, 4), draw.whole(0, 4)
 
     def part(aspect: str, level: int) -> str:

@@ -21,7 +21,11 @@ def meeting(draw: Draw, known: bool) -> Row:
         who, whom = draw.pick([(stranger, whom), (who, stranger)])
     elif change == "time":
         when = later
-    return {"first": one, "second": _told(draw, who, second, whom, when, change == "denial"), "same": "yes" if same else "no"}
+    return {
+        "first": one,
+        "second": _told(draw, who, second, whom, when, change == "denial"),
+        "same": "yes" if same else "no",
+    }
 
 
 def _told(draw: Draw, who: str, verb: Verb, whom: str, when: str, denied: bool = False) -> str:
@@ -52,7 +56,9 @@ def overlap(draw: Draw, known: bool) -> Row:
     score += gain + (who2 == who) + (where2 == where)
     told = "[{who} {past} a(n) {thing} {where}|a(n) {thing} was {done} by {who} {where}]."
     return {
-        "first": draw.say(told, who=f"the {who}", past=verb.past, done=verb.done, thing=f"{colour} {thing}", where=where),
+        "first": draw.say(
+            told, who=f"the {who}", past=verb.past, done=verb.done, thing=f"{colour} {thing}", where=where
+        ),
         "second": draw.say(told, who=f"the {who2}", past=verb2.past, done=verb2.done, thing=object2, where=where2),
         "score": score,
     }

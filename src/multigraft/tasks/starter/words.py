@@ -104,7 +104,7 @@ bring/brought/brought fetch
 destroy ruin
 """)
 MEETINGS = verbs("""
-thank
+scold reprimand
 greet welcome
 help assist
 phone call

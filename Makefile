@@ -1,0 +1,30 @@
+# Each target sets up what it needs in .venv; nothing is installed elsewhere.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+ifneq ($(wildcard ../shared/data),)
+export MULTIGRAFT_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test check format
+
+demo: $(READY)
+	$(BIN)/multigraft compare recipes/demo.yaml --output runs/demo
+
+test: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -q
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,tensorboard]'
+	touch $@

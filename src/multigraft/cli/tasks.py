@@ -1,0 +1,227 @@
+"""`multigraft tasks`: what is in a suite, and whether every row of it can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from multigraft.cli.common import BAD_INPUT, JsonOption, print_json
+
+if TYPE_CHECKING:
+    from multigraft.tasks.inspect import SplitReport, TaskReport
+    from multigraft.tasks.outputs import Example
+    from multigraft.tasks.suite import Suite
+    from multigraft.tasks.task import Task
+
+app = typer.Typer(help="Check, list and show the tasks of a suite.", no_args_is_help=True)
+
+Place = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH", help="Folder with suite.yaml, index.json or task.yaml, or an embedded suite: starter."
+    ),
+]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[TASK]...", help="Only these tasks; all when none is given.")
+]
+
+
+@app.command("list")
+def list_tasks(path: Place, tasks: Names = None, as_json: JsonOption = False) -> None:
+    """List tasks, clusters and exclusions as they are described; no row is read."""
+    suite = _suite(path, tasks)
+    if as_json:
+        print_json(
+            {
+                "name": suite.name,
+                "description": suite.description,
+                "tasks": [task.model_dump(mode="json") for task in suite.tasks.values()],
+                "clusters": suite.clusters,
+                "exclusions": suite.exclusions,
+            }
+        )
+        return
+    rows = [
+        [
+            t.name,
+            ", ".join(t.clusters),
+            ", ".join(t.inputs),
+            _output(t),
+            t.metric,
+            ", ".join(t.split_names()),
+            t.licence,
+        ]
+        for t in suite.tasks.values()
+    ]
+    _print_table(
+        f"{suite.name}: {len(rows)} tasks", ["task", "cluster", "inputs", "output", "metric", "splits", "licence"], rows
+    )
+    _print_groups(suite)
+
+
+@app.command()
+def check(
+    path: Place,
+    tasks: Names = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Also count tokens with the tokenizer of this backbone: hub id, folder or minilm."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read every row of every split; exit with 2 when any cannot be used."""
+    from multigraft.tasks.inspect import inspect_task
+
+    suite = _suite(path, tasks)
+    count_tokens = _counter(backbone) if backbone else None
+    reports = [inspect_task(task, count_tokens) for task in suite.tasks.values()]
+    if as_json:
+        print_json([report.model_dump(mode="json") | {"warnings": report.warnings()} for report in reports])
+    else:
+        _print_check(suite, reports)
+    if any(report.bad_rows for report in reports):
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def show(
+    path: Place,
+    tasks: Names = None,
+    split: Annotated[str | None, typer.Option(help="Split to show; the first one when not given.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Examples of each task.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Show some examples of tasks: the same sample every time."""
+    from dataclasses import asdict
+
+    suite = _suite(path, tasks)
+    shown = {task.name: task.examples(split or task.split_names()[0], limit=rows) for task in suite.tasks.values()}
+    if as_json:
+        print_json({name: [asdict(example) for example in examples] for name, examples in shown.items()})
+        return
+    for name, examples in shown.items():
+        task = suite.tasks[name]
+        _print_table(
+            f"{name}: {task.description} {_output(task)}",
+            [*task.inputs, *(["options"] if task.output.kind == "choice" else []), task.output.field],
+            [_cells(example) for example in examples],
+        )
+
+
+def _suite(path: str, tasks: list[str] | None) -> Suite:
+    from multigraft.tasks.suite import load_suite
+
+    suite = load_suite(path)
+    return suite.subset(tasks) if tasks else suite
+
+
+def _counter(backbone: str) -> Callable[[Example], int]:
+    """Counts the tokens of an example: its inputs, and its longest option when options differ by row."""
+    from multigraft.backbones.load import load_tokenizer
+
+    tokenizer = load_tokenizer(backbone)
+
+    def count(example: Example) -> int:
+        first, *others = example.inputs
+        return len(tokenizer(first, " ".join(others) or None, verbose=False)["input_ids"])
+
+    return count
+
+
+def _output(task: Task) -> str:
+    output = task.output
+    if output.kind == "number":
+        return f"{output.range[0]:g} to {output.range[1]:g}"
+    if output.kind == "text":
+        return "text"
+    return f"{len(output.choices)} options" if output.choices else "options by row"
+
+
+def _cells(example: Example) -> list[str]:
+    if not example.choices:
+        return [*example.inputs, str(example.target)]
+    return [*example.inputs, "\n".join(example.choices), example.choices[int(example.target)]]
+
+
+def _print_check(suite: Suite, reports: list[TaskReport]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    with_tokens = any(split.tokens for report in reports for split in report.splits)
+    columns = [
+        "task",
+        "cluster",
+        "split",
+        "rows",
+        "answers",
+        *(["tokens 50/95/100 %"] if with_tokens else []),
+        "repeated",
+        "bad",
+    ]
+    rows = [
+        [
+            report.task,
+            ", ".join(report.clusters),
+            split.split,
+            f"{split.rows:,}",
+            _answers(split),
+            *([_tokens(split)] if with_tokens else []),
+            str(split.duplicates or ""),
+            str(split.bad_rows or ""),
+        ]
+        for report in reports
+        for split in report.splits
+    ]
+    _print_table(f"{suite.name}: {len(reports)} tasks", columns, rows)
+    _print_groups(suite)
+    console = Console(soft_wrap=True)
+    for report in reports:
+        for warning in report.warnings():
+            console.print(Text(f"warning: {warning}", style="yellow"))
+    for report in reports:
+        for split in report.splits:
+            hidden = split.bad_rows - len(split.bad)
+            for line in [*split.bad, *([f"{split.where}: {hidden} more bad rows"] if hidden else [])]:
+                console.print(Text(f"error: {line}", style="red"))
+    total, bad = sum(s.rows for r in reports for s in r.splits), sum(report.bad_rows for report in reports)
+    console.print(f"{len(reports)} tasks, {total:,} good rows, {bad:,} faults", highlight=False)
+
+
+def _answers(split: SplitReport) -> str:
+    """Balance of the labels in per cent, the rarer ones summed up; or mean and deviation of the numbers."""
+    if split.numbers:
+        return f"{split.numbers.mean:.2f} ± {split.numbers.deviation:.2f}"
+    if not split.labels or not split.rows:
+        return ""
+    common = sorted(split.labels.items(), key=lambda item: -item[1])
+    text = ", ".join(f"{label} {100 * count / split.rows:.0f} %" for label, count in common[:3])
+    rest = sum(count for _, count in common[3:])
+    return f"{text}, {len(common) - 3} others {100 * rest / split.rows:.0f} %" if common[3:] else text
+
+
+def _tokens(split: SplitReport) -> str:
+    tokens = split.tokens
+    return f"{tokens.median} / {tokens.percentile_95} / {tokens.longest}" if tokens else ""
+
+
+def _print_groups(suite: Suite) -> None:
+    clusters = [[cluster, ", ".join(names)] for cluster, names in suite.clusters.items()]
+    _print_table(f"{len(clusters)} clusters", ["cluster", "tasks"], clusters)
+    for first, second in suite.exclusions:
+        print(f"excluded together: {first}, {second}")
+
+
+def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table on stdout; cells are plain text, whatever characters they hold."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("rows", "repeated", "bad") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)

@@ -1,0 +1,101 @@
+"""The joint model: a backbone, a bank on it, and the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from multigraft.backbones.load import Backbone
+from multigraft.batching.collate import Batch
+from multigraft.methods.bank import Bank
+from multigraft.methods.fanout import fan_out
+from multigraft.methods.heads import Heads, Pooling, pool
+
+
+class JointModel(nn.Module):
+    """N tasks on one encoder. The backbone is tuned with the bank and the heads, or frozen under them."""
+
+    def __init__(self, backbone: Backbone, bank: Bank, heads: Heads, *, pooling: Pooling, tuned: bool) -> None:
+        super().__init__()
+        self.backbone, self.pooling, self.tuned = backbone, pooling, tuned
+        self.encoder = backbone.model
+        self.bank, self.heads = bank, heads
+        self.encoder.requires_grad_(tuned)
+        if heads.pooler is not None:
+            heads.pooler.requires_grad_(tuned)
+
+    @property
+    def names(self) -> list[str]:
+        """The tasks, in the order of their experts."""
+        return self.heads.stack.names
+
+    def train(self, mode: bool = True) -> JointModel:
+        """Switch dropout on or off; a frozen backbone stays without, so that it is one function for all tasks."""
+        super().train(mode)
+        if not self.tuned:
+            self.encoder.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores of each row: B C, float32; -inf beyond a row's options, column 0 the scaled number."""
+        mask = batch.attention_mask
+        with self._rows(batch.experts, batch.local, mask):
+            hidden = self.encode(batch.input_ids, mask, batch.token_type_ids)
+        values = self.heads(pool(hidden, mask, self.pooling), batch.experts, batch.local)
+        return gather_options(values, batch)
+
+    def _rows(self, experts: Sequence[int], local: Tensor | None, mask: Tensor):  # type: ignore[no-untyped-def]
+        return self.bank.rows(experts, local, mask) if self.bank.stack.width else nullcontext()
+
+    def encode(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """The last hidden state: ids B T to B T D."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        return self.encoder(input_ids=input_ids, attention_mask=mask, **types).last_hidden_state  # type: ignore[no-any-return]
+
+    def answer_all(
+        self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None, experts: Sequence[int]
+    ) -> Tensor:
+        """Every text answered for several tasks: values of the heads, K B C for K `experts`.
+
+        Layers below the first module run once for all tasks (arXiv 1902.02671, section 3.2).
+        """
+        k, b = len(experts), input_ids.shape[0]
+        local = torch.arange(k, device=input_ids.device).repeat_interleave(b) if k > 1 else None
+        first = self.bank.method.first_layer(self.backbone)
+        if not self.bank.stack.width:
+            pooled = pool(self.encode(input_ids, mask, token_type_ids), mask, self.pooling).repeat(k, 1)
+        else:
+            wide = mask.repeat(k, 1)
+            with fan_out(self.backbone, first, k, b), self._rows(experts, local, wide):
+                if first == 0:
+                    types = token_type_ids if token_type_ids is None else token_type_ids.repeat(k, 1)
+                    hidden = self.encode(input_ids.repeat(k, 1), wide, types)
+                else:
+                    hidden = self.encode(input_ids, mask, token_type_ids)
+            pooled = pool(hidden, wide, self.pooling)
+        return self.heads(pooled, experts, local).unflatten(0, (k, b))
+
+    def parameters_of(self, name: str) -> int:
+        """Number of parameters that belong to one task alone: its module and its head."""
+        return self.bank.stack.width + self.heads.size(name)
+
+    def shared_parameters(self) -> int:
+        """Number of parameters that all tasks use: the backbone and a shared pooler."""
+        shared = [*self.encoder.parameters(), *([] if self.heads.pooler is None else self.heads.pooler.parameters())]
+        return sum(parameter.numel() for parameter in shared)
+
+
+def gather_options(values: Tensor, batch: Batch) -> Tensor:
+    """Scores of each row from the values of its sequences: S C to B C', with -inf beyond a row's options."""
+    scores = values
+    if batch.row is not None and batch.slot is not None and batch.by_row is not None:
+        width = max(values.shape[1], int(batch.choices.max()))
+        scores = values.new_full((len(batch.task), width), float("-inf"))
+        fixed = ~batch.by_row
+        scores[batch.row[batch.by_row], batch.slot[batch.by_row]] = values[batch.by_row, 0]
+        scores[batch.row[fixed], : values.shape[1]] = values[fixed]
+    columns = torch.arange(scores.shape[1], device=scores.device)
+    return scores.masked_fill(columns >= batch.choices.clamp(min=1)[:, None], float("-inf"))

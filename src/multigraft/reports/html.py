@@ -1,0 +1,85 @@
+"""The report of a comparison as one page that needs nothing but itself."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from jinja2 import StrictUndefined, Template
+from jinja2.sandbox import SandboxedEnvironment
+from markupsafe import Markup
+
+from multigraft.files import write_text
+from multigraft.reports import figures, histories, plots, tables
+from multigraft.reports.board import board, ordered
+from multigraft.reports.summary import findings
+from multigraft.reports.verdicts import names, verdict
+from multigraft.strategies.results import Difference, Results
+
+WIDE, NARROW, PANEL = 900, 343, 343  # pixels; a phone of 375 has 343 between its margins
+
+
+def render(results: Results) -> str:
+    """The page as HTML: no scripts but the sorting of its table, no resources from elsewhere."""
+    return _page().render(
+        results=results,
+        board=board(results),
+        findings=findings(results),
+        averages=_both(plots.averages, results),
+        by_task=plots.by_task(results, PANEL),
+        sizes=_both(plots.sizes, results),
+        draws=histories.draws(results, PANEL),
+        curves=histories.curves(results, PANEL),
+        differences=[_difference(results, found) for found in results.differences],
+        ledger_head=tables.LEDGER,
+        ledgers=[
+            (names(results)[row.id], tables.ledger_rows(results, row.id)) for row in ordered(results) if row.ledger
+        ],
+        settings=yaml.safe_dump(_yamlable(results.settings), sort_keys=False, allow_unicode=True, width=100).strip(),
+        figures=figures,
+        style=_part("style.css"),
+        script=_part("sort.js"),
+    )
+
+
+def write(results: Results, path: Path) -> None:
+    """Write the page of `results` to `path`, whole or not at all."""
+    write_text(path, render(results))
+
+
+def _part(name: str) -> Markup:
+    return Markup(files("multigraft.reports").joinpath(name).read_text(encoding="utf-8"))
+
+
+@cache
+def _page() -> Template:
+    environment = SandboxedEnvironment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part("page.html.j2"))
+
+
+def _both(plot: object, results: Results) -> Markup:
+    """A plot for wide and for narrow screens; the style sheet shows one of them."""
+    return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
+        plot(results, WIDE), plot(results, NARROW)
+    )
+
+
+def _difference(results: Results, found: Difference) -> tuple[str, ...]:
+    name = names(results)
+    said = {"higher": "above", "lower": "below", "same": "not significant", "untested": figures.NONE}[verdict(found)]
+    p = "< 0.001" if found.p < 0.001 else figures.number(found.p, 3)
+    a, b = name.get(found.a, found.a), name.get(found.b, found.b)
+    return a, b, figures.signed(found.difference), figures.interval(found.interval) or figures.NONE, p, said
+
+
+def _yamlable(value: object) -> object:
+    """`value` with what YAML has no plain form for turned into text."""
+    if isinstance(value, dict):
+        return {str(key): _yamlable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_yamlable(inner) for inner in value]
+    if isinstance(value, float) and not figures.finite(value):
+        return figures.NONE
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

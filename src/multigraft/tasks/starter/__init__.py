@@ -1,0 +1,75 @@
+"""The embedded suite: small tasks in plain English, generated when they are first asked for.
+
+One module per cluster, each with its `TASKS`; `words` has the lists they share, `grammar` draws from them and
+`source` turns a drawing function into splits and files. docs/starter.md has the scores and the known relations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import pkgutil
+import shutil
+from pathlib import Path
+
+import yaml
+
+from multigraft.files import new_folder
+from multigraft.tasks.starter.source import Source
+from multigraft.tasks.suite import Suite, load_suite
+
+# Clusters that must not be trained on when the other is held out: they share texts, or one answers the other.
+EXCLUSIONS = [["sentiment", "control"], ["entailment", "similarity"]]
+
+
+def sources() -> list[Source]:
+    """The tasks, by cluster."""
+    modules = (importlib.import_module(f"{__name__}.{part.name}") for part in pkgutil.iter_modules(__path__))
+    return [source for module in modules for source in getattr(module, "TASKS", [])]
+
+
+def generate(folder: Path) -> None:
+    """Write the suite into a new `folder`. The same bytes on every machine."""
+    clusters: dict[str, list[str]] = {}
+    for source in sources():
+        source.write(folder / source.name)
+        clusters.setdefault(source.cluster, []).append(source.name)
+    suite = {
+        "name": "starter",
+        "description": "Generated tasks in plain English with known relations.",
+        "tasks": [name for names in clusters.values() for name in names],
+        "clusters": clusters,
+        "exclusions": EXCLUSIONS,
+    }
+    (folder / "suite.yaml").write_text(yaml.safe_dump(suite, sort_keys=False), encoding="utf-8", newline="\n")
+
+
+def load() -> Suite:
+    """The suite, from the cache folder when it has been generated before."""
+    folder = _cache() / f"starter-{_version()}"
+    if not folder.exists():
+        own = folder.with_name(f"{folder.name}.{os.getpid()}")
+        with new_folder(own) as temporary:
+            generate(temporary)
+        try:
+            own.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(own)
+    return load_suite(folder)
+
+
+def _cache() -> Path:
+    """`$MULTIGRAFT_HOME`, or `multigraft` in the platform's cache folder."""
+    home = os.environ.get("MULTIGRAFT_HOME")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multigraft"
+
+
+def _version() -> str:
+    """A name for what the modules here generate: it changes when they do."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
