@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,8 +86,9 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+        fault = "a key is a plain value" if not isinstance(key, Hashable) else f"key {key!r} is given twice"
+        if not isinstance(key, Hashable) or key in seen:
+            raise yaml.constructor.ConstructorError(None, None, fault, key_node.start_mark)
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
@@ -109,8 +110,17 @@ def parse_yaml(text: str, where: object) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"not valid YAML: {error.problem}", where=f"{where}{line}") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"not valid YAML: {str(error).splitlines()[0]}", where=where) from None
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        # The constructors of tagged values, such as `!!int` with nothing behind it, fail in all these ways.
+        raise UserError(f"not valid YAML: {type(error).__name__} {' '.join(str(error).split())}", where=where) from None
 
 
 def read_text(path: Path) -> str:

@@ -61,6 +61,11 @@ def test_yaml_reads_exponents_as_numbers() -> None:
         ("{[]: 1}", "r.yaml:1: not valid YAML"),
         ("!!python/object:os.system {}", "r.yaml:1: not valid YAML"),
         ("2001-99-99", "r.yaml: not valid YAML"),
+        ("!!int", "r.yaml: not valid YAML"),
+        ("!!bool maybe", "r.yaml: not valid YAML"),
+        ("!!timestamp soon", "r.yaml: not valid YAML"),
+        ("[" * 2000, "r.yaml: not valid YAML"),
+        ("9" * 5000, "r.yaml: not valid YAML"),
     ],
 )
 def test_bad_yaml_is_one_line_with_its_place(text: str, message: str) -> None:

@@ -53,8 +53,12 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     try:
         code = get_command(app).main(args=arguments, prog_name="multigraft", standalone_mode=False)
         sys.stdout.flush()
-    except (UserError, typer.TyperException) as error:
+    except UserError as error:
         _say("error", str(error), "red")
+        return BAD_INPUT
+    except typer.TyperException as error:
+        if message := error.format_message():  # empty where the help was shown in its place
+            _say("error", message, "red")
         return BAD_INPUT
     except Interrupted as stop:
         _say("interrupted", str(stop), "yellow")

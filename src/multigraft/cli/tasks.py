@@ -118,7 +118,7 @@ def _suite(path: str, tasks: list[str] | None) -> Suite:
 
 
 def _counter(backbone: str) -> Callable[[Example], int]:
-    """Counts the tokens of an example: its inputs, and its longest option when options differ by row."""
+    """Counts the tokens of an example's inputs, a pair of texts when there are several, with special tokens."""
     from multigraft.backbones.load import load_tokenizer
 
     tokenizer = load_tokenizer(backbone)
@@ -150,20 +150,10 @@ def _print_check(suite: Suite, reports: list[TaskReport]) -> None:
     from rich.text import Text
 
     with_tokens = any(split.tokens for report in reports for split in report.splits)
-    columns = [
-        "task",
-        "cluster",
-        "split",
-        "rows",
-        "answers",
-        *(["tokens 50/95/100 %"] if with_tokens else []),
-        "repeated",
-        "bad",
-    ]
+    columns = ["task", "split", "rows", "answers", *(["tokens"] if with_tokens else []), "repeated", "bad"]
     rows = [
         [
-            report.task,
-            ", ".join(report.clusters),
+            "" if number else report.task,
             split.split,
             f"{split.rows:,}",
             _answers(split),
@@ -172,7 +162,7 @@ def _print_check(suite: Suite, reports: list[TaskReport]) -> None:
             str(split.bad_rows or ""),
         ]
         for report in reports
-        for split in report.splits
+        for number, split in enumerate(report.splits)
     ]
     _print_table(f"{suite.name}: {len(reports)} tasks", columns, rows)
     _print_groups(suite)
@@ -186,6 +176,8 @@ def _print_check(suite: Suite, reports: list[TaskReport]) -> None:
             for line in [*split.bad, *([f"{split.where}: {hidden} more bad rows"] if hidden else [])]:
                 console.print(Text(f"error: {line}", style="red"))
     total, bad = sum(s.rows for r in reports for s in r.splits), sum(report.bad_rows for report in reports)
+    if with_tokens:
+        console.print("tokens of the inputs: median / 95th percentile / longest", highlight=False)
     console.print(f"{len(reports)} tasks, {total:,} good rows, {bad:,} faults", highlight=False)
 
 

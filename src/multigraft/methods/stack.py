@@ -52,8 +52,7 @@ class Stack(nn.Module):
     """`values`: N F, one row of F numbers for each expert, which `specs` divides into named tensors.
 
     One matrix, so that the optimizer moves the rows that were drawn in a handful of operations, and an
-    expert enters or leaves by a row. `drawn`: N, marks the rows that took part in a training forward since
-    the optimizer last cleared it.
+    expert enters or leaves by a row.
     """
 
     def __init__(self, specs: Mapping[str, Spec], names: Sequence[str], seed: int) -> None:
@@ -64,8 +63,6 @@ class Stack(nn.Module):
         self._sizes = [spec.size for spec in self.specs.values()]
         rows = [self._initial(name) for name in self.names]
         self.values = nn.Parameter(torch.stack(rows) if rows else torch.empty(0, self.width))
-        self.drawn: Tensor
-        self.register_buffer("drawn", torch.zeros(len(rows), dtype=torch.bool), persistent=False)
 
     @property
     def width(self) -> int:
@@ -84,8 +81,6 @@ class Stack(nn.Module):
 
         `local`: B, for every row its position in `experts`; None when there is one expert only.
         """
-        if self.training and torch.is_grad_enabled():
-            self.drawn[list(experts)] = True
         if len(experts) == 1:
             active, local = self.values[experts[0] : experts[0] + 1], None
         elif list(experts) == list(range(len(self.names))):
@@ -141,7 +136,6 @@ class Stack(nn.Module):
     def _resize(self, names: list[str], values: Tensor) -> None:
         self.names = names
         self.values = nn.Parameter(values, requires_grad=self.values.requires_grad)
-        self.drawn = torch.zeros(len(names), dtype=torch.bool, device=values.device)
 
     def _check(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         wanted = {key: spec.shape for key, spec in self.specs.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from multigraft.strategies.results import Estimate
 
 NONE = "–"
 
 
-def finite(value: float | None) -> bool:
+def finite(value: float | None) -> TypeGuard[float]:
     """Whether there is a value that can be shown."""
     return value is not None and math.isfinite(value)
 
@@ -25,9 +26,9 @@ def number(value: float | None, decimals: int = 1, unit: str = "") -> str:
     return text.replace("-", "−") + unit
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, decimals: int = 1) -> str:
     """A difference in points, with its sign."""
-    text = number(value)
+    text = number(value, decimals)
     return text if text == NONE or text.startswith("−") else f"+{text}"
 
 
@@ -36,11 +37,11 @@ def share(value: float | None) -> str:
     return number(value * 100 if value is not None else None, 1, " %")
 
 
-def interval(bounds: tuple[float, float] | None) -> str:
+def interval(bounds: tuple[float, float] | None, decimals: int = 1) -> str:
     """`[low, high]`, or nothing where there is no interval."""
     if bounds is None or not all(map(math.isfinite, bounds)):
         return ""
-    return f"[{number(bounds[0])}, {number(bounds[1])}]"
+    return f"[{number(bounds[0], decimals)}, {number(bounds[1], decimals)}]"
 
 
 def spread(estimate: Estimate) -> str:

@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from multigraft.reports import figures
 from multigraft.reports.board import ordered
-from multigraft.reports.svg import Scale, drawing, el, path, short, span, spaced, text, x_axis, y_axis
+from multigraft.reports.svg import Scale, drawing, el, path, short, spaced, span, text, x_axis, y_axis
 from multigraft.reports.verdicts import names
 from multigraft.strategies.results import Curve, Results, Row
 
 MOST_TASKS = 12  # bands in one plot of draws; the smallest tasks beyond are shown together
-MOST_POINTS = 80  # of a loss curve; longer ones are averaged in windows
+MOST_POINTS = 40  # of a loss curve; longer ones are averaged in windows
 _RAMP = ((38, 70, 130), (62, 124, 160), (120, 170, 160), (196, 190, 120), (244, 206, 98))  # even steps of lightness
 
 
@@ -75,7 +75,8 @@ def _band_labels(
     places = list(reversed(spaced(list(reversed(middles)), 12.5, top + 3, bottom - 2)))
     parts = []
     for (task, values), middle, place in zip(shares.items(), middles, places, strict=True):
-        words = f"{short(task, 54)} {figures.number(100 * values[epochs - 1], 0)}"
+        last = 100 * values[epochs - 1]
+        words = f"{short(task, 54)} {figures.number(last, 0 if last >= 9.95 else 1)}"
         parts.append(el("path", d=f"M{right + 2:.1f} {middle:.1f}L{right + 10:.1f} {place:.1f}", class_="lead"))
         parts.append(text(right + 13, place + 3.5, words, "name small"))
     return parts
@@ -102,7 +103,7 @@ def curves(results: Results, width: int, height: int = 150) -> list[Markup]:
     for row in rows:
         parts: list[Markup] = [text(0, 13, names(results)[row.id], "heading")]
         for title, lines, x, y in frames:
-            parts += [y_axis(y, x.start, x.end, 3), x_axis(x, y.end, y.start, 3)]
+            parts += [y_axis(y, x.start, x.end), x_axis(x, y.end, y.start, 3)]
             parts.append(text(x.start, 28, title, "tick"))
             others = [line for other in rows if other.id != row.id for line in lines[other.id][:1]]
             parts += [_trace(x, y, line, "context") for line in others]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +41,6 @@ def render(results: Results) -> str:
         settings=yaml.safe_dump(_yamlable(results.settings), sort_keys=False, allow_unicode=True, width=100).strip(),
         figures=figures,
         style=_part("style.css"),
-        script=_part("sort.js"),
     )
 
 
@@ -59,7 +59,7 @@ def _page() -> Template:
     return environment.from_string(_part("page.html.j2"))
 
 
-def _both(plot: object, results: Results) -> Markup:
+def _both(plot: Callable[[Results, int], Markup], results: Results) -> Markup:
     """A plot for wide and for narrow screens; the style sheet shows one of them."""
     return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
         plot(results, WIDE), plot(results, NARROW)
@@ -71,7 +71,7 @@ def _difference(results: Results, found: Difference) -> tuple[str, ...]:
     said = {"higher": "above", "lower": "below", "same": "not significant", "untested": figures.NONE}[verdict(found)]
     p = "< 0.001" if found.p < 0.001 else figures.number(found.p, 3)
     a, b = name.get(found.a, found.a), name.get(found.b, found.b)
-    return a, b, figures.signed(found.difference), figures.interval(found.interval) or figures.NONE, p, said
+    return a, b, figures.signed(found.difference, 2), figures.interval(found.interval, 2) or figures.NONE, p, said
 
 
 def _yamlable(value: object) -> object:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from multigraft.reports import figures
 from multigraft.reports.board import ordered, short_metric
-from multigraft.reports.svg import Scale, drawing, el, mark, short, span, spaced, text, x_axis, y_axis
+from multigraft.reports.svg import Scale, drawing, el, mark, short, span, text, x_axis, y_axis
 from multigraft.reports.verdicts import below_best, names
 from multigraft.strategies.results import Estimate, Results, Row
 
@@ -101,7 +101,7 @@ def _baseline(scale: Scale, name: str, value: float, top: float, bottom: float, 
         return text(scale.end, y, f"{words} ▸", "tick", "end")
     x = scale(value)
     anchor = "start" if x < scale.start + 45 else "end" if x > scale.end - 45 else "middle"
-    line = el("line", x1=x, x2=x, y1=top, y2=y - 10, class_="bar")
+    line = el("line", x1=x, x2=x, y1=top, y2=bottom, class_="bar")
     return Markup("").join([line, text(x, y, words, "tick", anchor)])
 
 
@@ -121,12 +121,13 @@ def sizes(results: Results, width: int, height: int = 380) -> Markup:
     for row in rows:
         x, y = places[row.id]
         words = f"{names(results)[row.id]} {figures.times(row.relative)}"
+        label = words if width > 500 else short(names(results)[row.id], 120)
         whisker = []
         if figures.interval(row.average.interval) and row.average.interval:
             low, high = map(y_scale, row.average.interval)
             whisker = [el("line", x1=x, x2=x, y1=low, y2=high, class_="whisker thin")]
         dot = mark(row.strategy, x, y, hollow=below_best(results, row) == "lower", title=words)
-        parts.append(el("g", *whisker, dot, labels.near(x, y, words), class_=f"g-{row.strategy}"))
+        parts.append(el("g", *whisker, dot, labels.near(x, y, label), class_=f"g-{row.strategy}"))
     told = "; ".join(
         f"{names(results)[row.id]} {figures.times(row.relative)}, {figures.number(row.average.mean)}" for row in rows
     )
@@ -153,7 +154,7 @@ class _Labels:
 
     def near(self, x: float, y: float, words: str) -> Markup:
         """The label of the point at x, y, with a thin line to it where it had to go far; nothing where none fits."""
-        length = 6.1 * len(words)
+        length = 6.5 * len(words)
         for shift in (0, 13, -13, 26, -26, 39, -39, 52, -52, 65, -65, 78, -78, 91, -91, 104, -104):
             for start, anchor in ((x + 11, "start"), (x - 11 - length, "end")):
                 box = (start, y + shift - 6, start + length, y + shift + 6)

@@ -50,8 +50,8 @@ def _against_separate(results: Results) -> Finding | None:
         return None
     found = _compared(results, separate)
     counts = (
-        (len(found["lower"]), "above"),
-        (len(found["higher"]), "below"),
+        (len(found["higher"]), "significantly above"),
+        (len(found["lower"]), "significantly below"),
         (len(found["same"]), "not significantly different"),
         (len(found["untested"]), "not compared"),
     )
@@ -65,25 +65,25 @@ def _separate(results: Results) -> Row | None:
 
 
 def _compared(results: Results, pivot: Row) -> dict[Verdict, list[str]]:
-    """Names of all other rows by how the average of `pivot` compares with theirs, differences where there are any."""
+    """Names of all other rows by how their average compares with that of `pivot`, differences that count included."""
     found: dict[Verdict, list[str]] = {"higher": [], "lower": [], "same": [], "untested": []}
     for row in results.rows:
         if row.id != pivot.id:
-            pair = difference(results, pivot.id, row.id)
+            pair = difference(results, row.id, pivot.id)
             said = verdict(pair)
-            by = f" by {figures.number(abs(pair.difference))}" if pair and said in ("higher", "lower") else ""
+            by = f" ({figures.signed(pair.difference)})" if pair and said in ("higher", "lower") else ""
             found[said].append(names(results)[row.id] + by)
     return found
 
 
 def _sentences(found: dict[Verdict, list[str]]) -> str:
     said = (
-        ("significantly above", found["higher"]),
-        ("significantly below", found["lower"]),
-        ("not significantly different from", found["same"]),
-        ("not compared with", found["untested"]),
+        ("Significantly above it", found["higher"]),
+        ("Significantly below it", found["lower"]),
+        ("Not significantly different", found["same"]),
+        ("Not compared with it", found["untested"]),
     )
-    return " ".join(f"It is {relation} {listing(rows)}." for relation, rows in said if rows)
+    return " ".join(f"{relation}: {listing(rows)}." for relation, rows in said if rows)
 
 
 def _worst_task(results: Results) -> Finding | None:
@@ -93,7 +93,7 @@ def _worst_task(results: Results) -> Finding | None:
     name = names(results)
     first, second = sorted(lows, key=lambda row: -lows[row][1].mean)[:2]
     text = (
-        f"No other way has a higher lowest score; next is {name[second]}: {_on(lows[second])}. "
+        f"The lowest score of any task; next is {name[second]}: {_on(lows[second])}. "
         f"{_overlap(lows[first][1], lows[second][1])} {_largest_loss(results)}"
     )
     return Finding("Best worst task", f"{name[first]}: {_on(lows[first])}", text.strip())

@@ -18,7 +18,6 @@ def el(tag: str, *children: object, **attributes: object) -> Markup:
         for name, value in attributes.items()
         if value is not None
     )
-    # "viewBox" is the one name in SVG's attributes used here that is not written in lower case.
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), written, Markup("").join(escape(c) for c in children))
 
 
@@ -139,7 +138,7 @@ def mark(group: str, x: float, y: float, size: float = 4.5, hollow: bool = False
 
 
 def spaced(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The given increasing places, moved as little as needed to lie `gap` apart within `low`..`high`, where they fit."""
+    """The given increasing places, moved to lie `gap` apart within `low`..`high`, as far as they fit."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + gap if moved else low))

@@ -78,13 +78,13 @@ class TaskReport(Record):
         found = []
         for split in self.splits:
             counts = {
-                "duplicates": split.duplicates,
-                "with other answers than an equal row": split.conflicts,
-                "with an empty input": split.blank_inputs,
-                "with the same option twice": split.repeated_options,
+                "rows that stand earlier in the split": split.duplicates,
+                "rows with another answer than an equal row": split.conflicts,
+                "rows with an empty input": split.blank_inputs,
+                "rows with the same option twice": split.repeated_options,
             }
-            found += [f"{split.where}: {count} rows {what}" for what, count in counts.items() if count]
-        found += [f"task {self.task}: {o.rows} rows of {o.second} stand in {o.first} too" for o in self.overlaps]
+            found += [f"{split.where}: {what}: {count}" for what, count in counts.items() if count]
+        found += [f"task {self.task}: rows of {o.second} that stand in {o.first} too: {o.rows}" for o in self.overlaps]
         return found
 
 

@@ -1,4 +1,4 @@
-"""Suites: tasks in order, their clusters, and pairs of clusters too close to hold one out while training on the other."""
+"""Suites: tasks in order, their clusters, and the pairs of clusters too close to hold one out and train on the other."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class SuiteFile(Record):
     name: Name
     description: str = ""
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]  # folders with a task.yaml, relative to this file
-    clusters: dict[Name, tuple[Name, ...]] = {}  # cluster: task names; where given, instead of the tasks' own
+    # Names of tasks by cluster; where given, they stand instead of the clusters in the task files.
+    clusters: dict[Name, tuple[Name, ...]] = Field(default_factory=dict)
     exclusions: tuple[Pair, ...] = ()
 
 

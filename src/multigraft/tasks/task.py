@@ -43,7 +43,7 @@ class Task(Record):
     origin: str = ""
     citation: str = ""
     note: str = ""
-    splits: dict[Name, Name] = {}  # split: file, relative to the task's folder
+    splits: dict[Name, Name] = Field(default_factory=dict)  # split: file, relative to the task's folder
     source: HubSource | None = None  # used when no file of `splits` exists
 
     _folder: Path = PrivateAttr(default=Path())
@@ -58,17 +58,18 @@ class Task(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Task:
-        output = self.output
-        taken = [*self.inputs, output.field, *([output.choices_field] if _by_row(output) else [])]
-        twice = sorted({name for name in taken if taken.count(name) > 1})
+        output, metrics = self.output, METRICS[self.output.kind]
+        choice = output if isinstance(output, Choice) else None
+        by_row = choice.choices_field if choice else None
+        taken = [*self.inputs, output.field, *([by_row] if by_row else [])]
+        twice = [name for name in taken if taken.count(name) > 1]
         if twice:
             raise ValueError(f"field {twice[0]!r} is used twice; inputs, answer and options are different fields")
-        if self.metric not in METRICS[output.kind]:
-            suited = ", ".join(METRICS[output.kind])
-            raise ValueError(f"metric {self.metric!r} does not suit a {output.kind}; use {suited}")
-        if _by_row(output) and self.metric != "accuracy":
+        if self.metric not in metrics:
+            raise ValueError(f"metric {self.metric!r} does not suit a {output.kind}; use {', '.join(metrics)}")
+        if by_row and self.metric != "accuracy":
             raise ValueError(f"metric {self.metric!r} needs fixed options; use accuracy")
-        if self.metric == "f1" and len(output.choices or ()) != 2:
+        if self.metric == "f1" and choice and choice.choices and len(choice.choices) != 2:
             raise ValueError("metric 'f1' needs two options, the positive one last; use macro_f1")
         if not self.splits and self.source is None:
             raise ValueError("the task has no data; name files in 'splits' or a hub data set in 'source'")
@@ -181,10 +182,6 @@ class Task(Record):
         if not any(text.strip() for text in inputs):
             raise Fault(f"empty row: no text in {', '.join(map(repr, self.inputs))}")
         return Example(inputs, *self.output.read(row))
-
-
-def _by_row(output: Output) -> bool:
-    return isinstance(output, Choice) and output.choices_field is not None
 
 
 def load_task(folder: Path) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -75,8 +76,8 @@ def test_resumed_is_uninterrupted(mode: Mode, schedule: str, steps: int, epochs:
     whole = plain(list(sampler(schedule, mode, steps=steps, epochs=epochs)))
     cut = data.draw(st.integers(0, steps))
     first = sampler(schedule, mode, steps=steps, epochs=epochs)
-    before = [draw for draw, _ in zip(first, range(cut), strict=False)] if cut else []
-    state = json.loads(json.dumps(first.state() if cut else sampler(schedule, mode).state(), sort_keys=True))
+    before = list(islice(first, cut))
+    state = json.loads(json.dumps(first.state(), sort_keys=True))
     second = sampler(schedule, mode, steps=steps, epochs=epochs)
     second.restore(state)
     assert plain(before) + plain(list(second)) == whole

@@ -19,7 +19,7 @@ class HubSource(Record):
     config: str | None = None
     revision: str | None = None  # commit, tag or branch
     splits: Annotated[dict[str, str], Field(min_length=1)]  # the task's split: the hub's split
-    columns: dict[str, str] = {}  # the task's field: the hub's column, where they differ
+    columns: dict[str, str] = Field(default_factory=dict)  # the task's field: the hub's column, where they differ
     labels: tuple[str, ...] | None = None  # the option that each integer label stands for
     scale: float = 1.0  # the hub's number times this is the task's
 

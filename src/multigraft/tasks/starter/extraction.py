@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from multigraft.tasks.starter.grammar import Draw
 from multigraft.tasks.starter.source import Row, Source
-from multigraft.tasks.starter.words import COLOURS, NAMES, PLACES, TIMES, kinds
+from multigraft.tasks.starter.words import COLOURS, NAMES, PLACES, TIMES, kinds, words
+
+WHEN = words("tomorrow on_Friday at_noon tonight next_week | on_Sunday at_midnight in_an_hour after_lunch")
 
 
 def trade(draw: Draw, known: bool) -> Row:
@@ -34,7 +36,7 @@ def appointment(draw: Draw, known: bool) -> Row:
         "|we meet {when}, {where} and no longer {elsewhere}|forget what {name} said: nobody is {elsewhere}, all are {where} {when}].",
         where=where,
         elsewhere=elsewhere,
-        when=TIMES.of(known),
+        when=WHEN.of(known),
         name=NAMES.of(known),
     )
     return {"message": text, "place": where}

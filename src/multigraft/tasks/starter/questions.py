@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from multigraft.tasks.starter.grammar import Draw
 from multigraft.tasks.starter.source import Row, Source
-from multigraft.tasks.starter.words import NAMES, PEOPLE, PLACES, TIMES, Words, words
+from multigraft.tasks.starter.words import NAMES, PEOPLE, TIMES, Words, words
 
 # The nouns that a question asks for.
 SOUGHT = {
@@ -19,6 +19,12 @@ SOUGHT = {
     "manner": words("method technique means trick | procedure approach"),
 }
 THINGS = words("bridge tower railway statue canal theatre mill | lighthouse tunnel palace fountain castle windmill")
+ASIDES = {
+    "person": "[owned|loved|feared] by [every|the] {noun}",
+    "place": "[outside|in] the {noun}",
+    "time": "of the {noun}",
+    "amount": "of [great|unknown|unusual] {noun}",
+}
 BUILT = words("built opened painted sold repaired closed | designed destroyed restored measured abandoned")
 ANSWERS: dict[str, Words] = {
     "place": words("""
@@ -45,24 +51,22 @@ ANSWERS: dict[str, Words] = {
 
 def question(draw: Draw, kind: str, known: bool) -> str:
     """A question that asks for an answer of the given type."""
-    distant = draw.pick([name for name in list(SOUGHT)[:4] if name != kind])
+    distant = draw.pick([name for name in ASIDES if name != kind])
     shape = {
-        "person": "[which|what] {noun} {built} the {thing} {aside}|by [which|what] {noun} was the {thing} {built} {aside}"
+        "person": "[which|what] {noun} {built} the {thing} {aside}|by [which|what] {noun} was the {thing} {aside} {built}"
         "|what was the name of the {noun} who {built} the {thing} {aside}",
-        "place": "in [which|what] {noun} was the {thing} {built} {aside}|[which|what] {noun} is home to the {thing} {aside}"
-        "|what is the {noun} where the {thing} was {built} {aside}",
-        "time": "in [which|what] {noun} was the {thing} {built} {aside}|[which|what] {noun} saw the {thing} {built} {aside}"
-        "|what was the {noun} when the {thing} was {built} {aside}",
+        "place": "in [which|what] {noun} was the {thing} {aside} {built}|[which|what] {noun} is home to the {thing} {aside}"
+        "|what is the {noun} where the {thing} {aside} was {built}",
+        "time": "in [which|what] {noun} was the {thing} {aside} {built}|[which|what] {noun} saw the {thing} {aside} {built}"
+        "|what was the {noun} when the {thing} {aside} was {built}",
         "amount": "what is the {noun} of the {thing} {aside}|which {noun} did they [note|measure] at the {thing} {aside}"
         "|what {noun} does the {thing} {aside} have",
-        "reason": "what [led|moved] the {who} to leave the {thing} {aside}|for [which|what] {noun} was the {thing} {built} {aside}"
-        "|what made them close the {thing} {aside}|what was the {noun} that the {thing} was {built} {aside}",
-        "manner": "[by|with] [which|what] {noun} was the {thing} {built} {aside}|what {noun} did the {who} use at the {thing} {aside}"
-        "|in what way was the {thing} {built} {aside}",
+        "reason": "what [led|moved] the {who} to leave the {thing} {aside}|for [which|what] {noun} was the {thing} {aside} {built}"
+        "|what made them close the {thing} {aside}|what was the {noun} that the {thing} {aside} was {built}",
+        "manner": "[by|with] [which|what] {noun} was the {thing} {aside} {built}|what {noun} did the {who} use at the {thing} {aside}"
+        "|in what way was the {thing} {aside} {built}",
     }[kind]
-    aside = draw.phrase(
-        "[[of|from|near] the {noun} [{place}|]|]", noun=SOUGHT[distant].of(known), place=PLACES.of(known)
-    )
+    aside = draw.phrase(f"[{ASIDES[distant]}|]", noun=SOUGHT[distant].of(known))
     return draw.say(
         f"[{shape}]?",
         noun=SOUGHT[kind].of(known),

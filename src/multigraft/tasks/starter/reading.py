@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multigraft.tasks.starter.grammar import Draw, plural
 from multigraft.tasks.starter.source import Row, Source
-from multigraft.tasks.starter.words import NAMES, PLACES, TIMES
+from multigraft.tasks.starter.words import NAMES, TIMES
 
 # What somebody of a trade does; the second table is held out.
 TRADES = {
@@ -44,8 +44,8 @@ def story(draw: Draw, known: bool) -> tuple[str, dict[str, str], list[str]]:
     names, chosen = draw.some(NAMES.of(known), 3), draw.some(list(trades), 5)
     lines = [
         draw.say(
-            "{name} [is|works as|has long been|became] a(n) {trade} [{place}|].|{name}, a(n) {trade}, [left|arrived|called] {time}."
-            .join("[]"), name=name, trade=trade, place=PLACES.of(known), time=TIMES.of(known),
+            "{name} [is|works as|has long been] a(n) {trade}.|{name} [became a(n) {trade}|began to work as a(n) {trade}] {time}.|{name}, a(n) {trade}, [left|arrived|called] {time}."
+            .join("[]"), name=name, trade=trade, time=TIMES.of(known),
         )
         for name, trade in zip(names, chosen, strict=False)
     ]  # fmt: skip

@@ -63,7 +63,10 @@ def review(draw: Draw, known: bool) -> Row:
     shape = draw.whole(1, 10)
     if shape <= 3:
         text = draw.say(
-            "[{main}|about the {venue}: {main}|{main} [when we tried it|] {when}].", main=main, venue=venue, when=TIMES.of(known)
+            "[{main}|about the {venue}: {main}|{main} [when we tried it|] {when}].",
+            main=main,
+            venue=venue,
+            when=TIMES.of(known),
         )
     elif shape <= 7:
         text = contrast(draw, main, draw.phrase(f"the {second} was {quality(draw, not good, known)}"))

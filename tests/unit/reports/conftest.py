@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 
 from multigraft.strategies.results import Curve, Difference, Draws, Estimate, Results, Row, TaskSummary
 
@@ -33,6 +36,12 @@ ROWS = (
 PLAIN_MODEL = 22_713_216
 
 
+@pytest.fixture(name="example")
+def builder() -> Callable[..., Results]:
+    """The builder of examples."""
+    return example
+
+
 def example(seed: int = 0, tasks: int = 8, rows: int = 10, seeds: int = 3, epochs: int = 12) -> Results:
     """A comparison of the first `rows` ways on the first `tasks` tasks with `seeds` seeds; no curves with 0 epochs."""
     random = np.random.default_rng(seed)
@@ -45,7 +54,7 @@ def example(seed: int = 0, tasks: int = 8, rows: int = 10, seeds: int = 3, epoch
         examples=None,
         created="2025-01-31T12:00:00Z",
         machine={"processor": "two cores of a made-up kind", "memory": "8 GB", "python": "3.11", "torch": "2.13"},
-        settings={"suite": "glue8", "backbone": "minilm", "seeds": list(numbers), "optimizer": {"lr": 5e-5, "warmup": 0.1}},
+        settings={"suite": "glue8", "seeds": list(numbers), "optimizer": {"lr": 5e-5, "warmup": 0.1}},
         tasks=tuple(
             TaskSummary(
                 name=name, cluster=cluster, kind=kind, metric=metric, train_rows=train, evaluation_rows=evaluated,
@@ -63,7 +72,9 @@ def _estimate(random: np.random.Generator, mean: float, noise: float, sampling: 
     stderr = float(values.std(ddof=1) / np.sqrt(seeds)) if seeds > 1 else None
     half = 1.96 * float(np.hypot(stderr or 0.0, sampling))
     middle = float(values.mean())
-    return Estimate(values=tuple(map(float, values)), mean=middle, stderr=stderr, interval=(middle - half, middle + half))
+    return Estimate(
+        values=tuple(map(float, values)), mean=middle, stderr=stderr, interval=(middle - half, middle + half)
+    )
 
 
 def _row(random: np.random.Generator, way: tuple, tasks: tuple, seeds: tuple[int, ...], epochs: int) -> Row:
@@ -80,8 +91,8 @@ def _row(random: np.random.Generator, way: tuple, tasks: tuple, seeds: tuple[int
         id=key, label=label, strategy=strategy, method=method, schedule=schedule, tuned=tuned, seeds=seeds,
         scores=scores, average=average, parameters=int(PLAIN_MODEL * relative),
         trained_parameters=int(PLAIN_MODEL * (relative if tuned else relative - 1)), relative=relative,
-        train_seconds=60 * minutes * float(random.uniform(0.97, 1.03)), peak_memory_mb=1100 + 300 * float(random.random()),
-        answer_ms=ms,
+        train_seconds=60 * minutes * float(random.uniform(0.97, 1.03)),
+        peak_memory_mb=1100 + 300 * float(random.random()), answer_ms=ms,
         ledger={task[0]: _draws(random, task, shares[task[0]]) for task in tasks},
         draws=shares,
         curves=tuple(_curve(random, number, average.mean, epochs) for number in seeds) if epochs else (),
@@ -124,5 +135,9 @@ def _differences(rows: list[Row]) -> tuple[Difference, ...]:
         for b in rows[i + 1 :]:
             gap = a.average.mean - b.average.mean
             low, high = gap - 0.9, gap + 0.9  # paired: narrower than the two intervals together
-            found.append(Difference(a=a.id, b=b.id, difference=gap, interval=(low, high), p=min(1.0, float(np.exp(-3.3 * abs(gap))))))
+            found.append(
+                Difference(
+                    a=a.id, b=b.id, difference=gap, interval=(low, high), p=min(1.0, float(np.exp(-3.3 * abs(gap))))
+                )
+            )
     return tuple(found)

@@ -1,0 +1,60 @@
+"""Checkpoints: what a run needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from multigraft.errors import UserError
+from multigraft.files import new_folder, recover_folder, write_json
+from multigraft.methods.joint import JointModel
+from multigraft.training.optimizers import Optimizers, shared_parameters
+
+
+def trained_tensors(model: JointModel) -> dict[str, Tensor]:
+    """Everything that training changes, by name, on the CPU."""
+    tensors = {"bank": model.bank.stack.values, "heads": model.heads.stack.values}
+    tensors |= {name: p for name, p in shared_parameters(model) if p.requires_grad}
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def load_trained(model: JointModel, tensors: dict[str, Tensor]) -> None:
+    """Put `trained_tensors` back."""
+    targets = {"bank": model.bank.stack.values, "heads": model.heads.stack.values, **dict(shared_parameters(model))}
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            targets[name].copy_(tensor)
+
+
+def save_checkpoint(folder: Path, model: JointModel, optimizers: Optimizers, progress: dict[str, Any]) -> None:
+    """Write a checkpoint that replaces the one before; a crash leaves one of the two complete."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizers.state().items()}
+    with new_folder(folder) as new:
+        save_file(trained_tensors(model), new / "weights.safetensors")
+        save_file(state, new / "optimizer.safetensors")
+        write_json(new / "progress.json", progress)
+
+
+def load_checkpoint(folder: Path, model: JointModel, optimizers: Optimizers) -> dict[str, Any] | None:
+    """Put the newest checkpoint into model and optimizers; gives its `progress`, or None when there is none.
+
+    Raises UserError when the checkpoint is damaged or belongs to another model.
+    """
+    recover_folder(folder)
+    if not folder.exists():
+        return None
+    try:
+        weights, state = load_file(folder / "weights.safetensors"), load_file(folder / "optimizer.safetensors")
+        progress = json.loads((folder / "progress.json").read_text())
+        load_trained(model, weights)
+        optimizers.load_state(state)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"not a checkpoint of this run: {reason}", where=folder, fix="start in a new folder") from None
+    assert isinstance(progress, dict)
+    return progress
