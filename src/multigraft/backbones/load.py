@@ -63,6 +63,11 @@ class Backbone:
         return float(next((getattr(self.config, n) for n in names if hasattr(self.config, n)), 0.0))
 
     @property
+    def pad_id(self) -> int:
+        """The token that fills a batch up."""
+        return int(self.config.pad_token_id or 0)
+
+    @property
     def max_length(self) -> int:
         """The most tokens that the position embeddings allow."""
         offset = 2 if self.config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
@@ -150,7 +155,9 @@ def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backb
     family has no site table.
     """
     from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     tokenizer = load_tokenizer(name)
     config = _fetch(AutoConfig, name)
     family_of(config.model_type, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -13,10 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from multigraft.errors import UserError
-
-if TYPE_CHECKING:
-    from multigraft.tasks.outputs import Example
-    from multigraft.tasks.task import Task
+from multigraft.tasks.task import Example, Task
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 
 from multigraft.errors import unknown
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure for predictions against targets: arrays (..., n) of n examples each give values (...).
-
-    Choices are given by their index, numbers as they are. Values are in [-1, 1], and 0 where the figure is not
-    defined, as for a correlation with constant predictions.
-    """
-
-    name: str
-    kinds: frozenset[str]  # kinds of task output that it serves
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def score(metric: str, predictions: np.ndarray, targets: np.ndarray) -> float:
@@ -33,7 +19,7 @@ def scores(metric: str, predictions: np.ndarray, targets: np.ndarray) -> np.ndar
     """As `score`, of many splits at once: arrays (..., n) give (...)."""
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
-    return 100 * METRICS[metric].function(np.asarray(predictions), np.asarray(targets))
+    return 100 * METRICS[metric](np.asarray(predictions), np.asarray(targets))
 
 
 def average(scores: Mapping[str, float]) -> float:
@@ -103,16 +89,13 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
 
 
-_CHOICE, _NUMBER = frozenset({"choice"}), frozenset({"number"})
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", _CHOICE, _accuracy),
-        Metric("f1", _CHOICE, _f1),
-        Metric("macro_f1", _CHOICE, _macro_f1),
-        Metric("matthews", _CHOICE, _matthews),
-        Metric("pearson", _NUMBER, _pearson),
-        Metric("spearman", _NUMBER, _spearman),
-    )
+# Predictions against targets: arrays (..., n) of n examples each give values (...) in [-1, 1], and 0 where a figure is
+# not defined, as for a correlation with constant predictions. Choices are given by their index.
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "macro_f1": _macro_f1,
+    "matthews": _matthews,
+    "pearson": _pearson,
+    "spearman": _spearman,
 }

@@ -88,6 +88,11 @@ class Sampler:
                 self._plan = []
             yield draw
 
+    @property
+    def at_epoch_end(self) -> bool:
+        """Was the last draw the last one of its epoch?"""
+        return self.step in self._starts[1:]
+
     def state(self) -> dict[str, Any]:
         """Where the sampler stands, for JSON: `restore` continues with the very draws that would have come."""
         return {"step": self.step, "drawn": dict(zip(self.names, self._drawn, strict=True))}

@@ -50,11 +50,11 @@ def _bands(schedule: str, shares: dict[str, tuple[float, ...]], width: int, heig
         upper = [low + value for low, value in zip(base, values, strict=False)]
         there = [f"{x(e + i):.1f} {y(upper[e]):.1f}" for e in range(epochs) for i in (0, 1)]
         back = [f"{x(e + i):.1f} {y(base[e]):.1f}" for e in reversed(range(epochs)) for i in (1, 0)]
-        told = el(
+        tip = el(
             "title",
             f"{task}: {figures.share(values[0])} in epoch 1, {figures.share(values[epochs - 1])} in epoch {epochs}",
         )
-        parts.append(el("path", told, d=f"M{'L'.join(there + back)}z", fill=_shade(index, len(shares)), class_="band"))
+        parts.append(el("path", tip, d=f"M{'L'.join(there + back)}z", fill=_shade(index, len(shares)), class_="band"))
         middles.append(y((base[-1] + upper[-1]) / 2))
         base = upper
     parts += _band_labels(shares, middles, epochs, right, top, bottom)

@@ -195,7 +195,7 @@ def _above(value: Estimate, bar: float) -> bool:
 
 def _certainty(results: Results) -> Finding | None:
     pairs = len(results.differences)
-    if not pairs:
+    if not pairs or not results.rows:
         return None
     told = sum(verdict(pair) in ("higher", "lower") for pair in results.differences)
     counts = sorted({len(row.seeds) for row in results.rows})

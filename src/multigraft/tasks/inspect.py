@@ -40,7 +40,7 @@ class SplitReport(Record):
     rows: int  # good ones
     bad_rows: int
     bad: tuple[str, ...]  # file:line and message, at most MOST_BAD_ROWS
-    labels: dict[str, int] | None  # rows per option; for options per row, per position of the answer, from 1
+    labels: dict[str, int] | None  # rows per option; for options per row, by position of the answer
     numbers: Spread | None
     tokens: Lengths | None
     duplicates: int  # rows whose inputs stand earlier in the split
@@ -152,7 +152,7 @@ def _key(task: Task, example: Example) -> tuple[str, ...]:
 
 def _labels(output: Choice, examples: Sequence[Example]) -> dict[str, int]:
     counts = Counter(int(example.target) for example in examples)
-    names = output.choices or tuple(str(n + 1) for n in range(max(counts, default=-1) + 1))
+    names = output.choices or tuple(f"option {n + 1}" for n in range(max(counts, default=-1) + 1))
     return {name: counts[index] for index, name in enumerate(names)}
 
 

@@ -1,4 +1,4 @@
-"""Suites: tasks in order, their clusters, and the pairs of clusters too close to hold one out and train on the other."""
+"""Suites: tasks in order, their clusters, and pairs of clusters too close for one to be a test of the other."""
 
 from __future__ import annotations
 

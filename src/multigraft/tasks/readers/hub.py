@@ -28,17 +28,29 @@ class HubSource(Record):
         return "/".join(["hub:" + self.hub, *([self.config] if self.config else []), self.splits[split]])
 
 
+_unreachable: dict[str, str] = {}  # data set id: why; so that a suite waits for a dead network once, not per split
+
+
 def load(source: HubSource, split: str) -> Iterable[Mapping[str, Any]]:
     """The rows of a split as the hub has them, downloaded or from the cache. Raises UserError."""
     import datasets
+    import huggingface_hub
 
+    reason = _unreachable.get(source.hub)
+    level = huggingface_hub.logging.get_verbosity()
+    huggingface_hub.logging.set_verbosity_error()  # its warnings of each retry say what the one error says
     try:
-        return datasets.load_dataset(  # type: ignore[no-any-return]
-            source.hub, source.config, split=source.splits[split], revision=source.revision
-        )
+        if reason is None:
+            return datasets.load_dataset(  # type: ignore[no-any-return]
+                source.hub, source.config, split=source.splits[split], revision=source.revision
+            )
     except Exception as error:  # network, cache, builder and server faults have no common base class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot be loaded from the hub: {reason}", where=source.where(split)) from None
+        if isinstance(error, ConnectionError):
+            _unreachable[source.hub] = reason
+    finally:
+        huggingface_hub.logging.set_verbosity(level)
+    raise UserError(f"cannot be loaded from the hub: {reason}", where=source.where(split))
 
 
 def rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multigraft.tasks.starter.grammar import Draw, listed, plural
 from multigraft.tasks.starter.source import Row, Source
-from multigraft.tasks.starter.words import KINDS, NAMES, words
+from multigraft.tasks.starter.words import COLOURS, KINDS, NAMES, words
 
 NUMBERS = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty""".split()
@@ -17,7 +17,7 @@ SHARERS = words("guest driver pupil traveller soldier player | visitor tourist w
 def count(draw: Draw, known: bool) -> Row:
     kind, other = draw.some(COUNTED, 2)
     wanted = draw.some(KINDS[kind].of(known), draw.whole(0, 3))
-    things = wanted + draw.some(KINDS[other].of(known), draw.whole(1, 2))
+    things = wanted + draw.some(KINDS[other].of(known), draw.whole(0, 3 - len(wanted)) or 1)
     counts = {thing: draw.whole(1, 4) for thing in things}
     items = [_some(thing, counts[thing]) for thing in draw.some(things, len(things))]
     text = draw.say("[the {holder} holds|{name} put into the {holder}|in {name}'s {holder} there are] {items}.",
@@ -33,15 +33,16 @@ def enough(draw: Draw, known: bool) -> Row:
     few, many = sorted(draw.some(range(2, 21), 2))
     suffices = draw.chance(0.5)
     things, people = (many, few) if suffices else (few, many)
+    parts = [
+        f"{_numeral(draw, things)} {draw.phrase(f'[{{trait}}||] {plural(draw.pick(SHARED.of(known)))}', trait=COLOURS.of(known))}",
+        f"{_numeral(draw, people)} {draw.phrase(f'[tired|happy|young|noisy||] {plural(draw.pick(SHARERS.of(known)))}')}",
+    ]
+    one, two = draw.some(parts, 2)
     text = draw.say(
-        "[there [are|were] {m} {things} for {n} {people}|{n} {people} [share|found] {m} {things}"
-        "|{name} has {m} {things}, and {n} {people} have come|{n} {people} came, and there were {m} {things}].",
-        m=_numeral(draw, things),
-        n=_numeral(draw, people),
-        things=plural(draw.pick(SHARED.of(known))),
-        people=plural(draw.pick(SHARERS.of(known))),
-        name=NAMES.of(known),
-    )
+        "[[there are|we counted|the list names|{name} sees] {one} and {two}|{one}, {two}: [that is all|so it is]"
+        "|first {name} counts {one}, then {two}|{one} are [here|ready], and so are {two}].",
+        one=one, two=two, name=NAMES.of(known),
+    )  # fmt: skip
     return {"text": text, "enough": "yes" if suffices else "no"}
 
 

@@ -20,10 +20,10 @@ SOUGHT = {
 }
 THINGS = words("bridge tower railway statue canal theatre mill | lighthouse tunnel palace fountain castle windmill")
 ASIDES = {
-    "person": "[owned|loved|feared] by [every|the] {noun}",
-    "place": "[outside|in] the {noun}",
+    "person": "of the {noun}",
+    "place": "[of|in] the {noun}",
     "time": "of the {noun}",
-    "amount": "of [great|unknown|unusual] {noun}",
+    "amount": "of [the|unknown] {noun}",
 }
 BUILT = words("built opened painted sold repaired closed | designed destroyed restored measured abandoned")
 ANSWERS: dict[str, Words] = {
@@ -49,31 +49,31 @@ ANSWERS: dict[str, Words] = {
 }
 
 
+# What a question may look like, whatever it asks for; and forms that only one type has.
+COMMON = (
+    "[which|what] {noun} do the records [name|give|mention] for the {thing} {aside}"
+    "|[which|what] {noun} [is linked|belongs] to the {thing} {aside}"
+    "|[do you remember|can you tell me|does anyone know] the {noun} in the story of the {thing} {aside}"
+)
+OWN = {
+    "person": "by whom was the {thing} {aside} {built}|who {built} the {thing} {aside}",
+    "place": "where was the {thing} {aside} {built}|where does the {thing} {aside} stand",
+    "time": "when was the {thing} {aside} {built}|how long ago was the {thing} {aside} {built}",
+    "amount": "how [long|high|heavy] is the {thing} {aside}|how much of the {thing} {aside} was {built}",
+    "reason": "why was the {thing} {aside} {built}|what [made|let] them leave the {thing} {aside}",
+    "manner": "how was the {thing} {aside} {built}|in what way was the {thing} {aside} {built}",
+}
+
+
 def question(draw: Draw, kind: str, known: bool) -> str:
     """A question that asks for an answer of the given type."""
     distant = draw.pick([name for name in ASIDES if name != kind])
-    shape = {
-        "person": "[which|what] {noun} {built} the {thing} {aside}|by [which|what] {noun} was the {thing} {aside} {built}"
-        "|what was the name of the {noun} who {built} the {thing} {aside}",
-        "place": "in [which|what] {noun} was the {thing} {aside} {built}|[which|what] {noun} is home to the {thing} {aside}"
-        "|what is the {noun} where the {thing} {aside} was {built}",
-        "time": "in [which|what] {noun} was the {thing} {aside} {built}|[which|what] {noun} saw the {thing} {aside} {built}"
-        "|what was the {noun} when the {thing} {aside} was {built}",
-        "amount": "what is the {noun} of the {thing} {aside}|which {noun} did they [note|measure] at the {thing} {aside}"
-        "|what {noun} does the {thing} {aside} have",
-        "reason": "what [led|moved] the {who} to leave the {thing} {aside}|for [which|what] {noun} was the {thing} {aside} {built}"
-        "|what made them close the {thing} {aside}|what was the {noun} that the {thing} {aside} was {built}",
-        "manner": "[by|with] [which|what] {noun} was the {thing} {aside} {built}|what {noun} did the {who} use at the {thing} {aside}"
-        "|in what way was the {thing} {aside} {built}",
-    }[kind]
-    aside = draw.phrase(f"[{ASIDES[distant]}|]", noun=SOUGHT[distant].of(known))
     return draw.say(
-        f"[{shape}]?",
+        f"[{COMMON}|{COMMON}|{OWN[kind]}]?",
         noun=SOUGHT[kind].of(known),
         thing=THINGS.of(known),
         built=BUILT.of(known),
-        who=PEOPLE.of(known),
-        aside=aside,
+        aside=draw.phrase(f"[{ASIDES[distant]}|{ASIDES[distant]}|]", noun=SOUGHT[distant].of(known)),
     )
 
 

@@ -71,7 +71,7 @@ TASKS = [
         description="Do the two sentences tell the same event?",
         inputs=["first", "second"],
         output={"kind": "choice", "field": "same", "choices": ["no", "yes"]},
-        metric="f1",
+        metric="accuracy",
         row=meeting,
         train=5_000,
     ),

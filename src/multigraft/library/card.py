@@ -1,0 +1,40 @@
+"""The card of an expert: what it is, what it was made from, and how well it does."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from multigraft.batching.encode import Encoded
+from multigraft.settings import Record
+
+
+class Card(Record):
+    """`card.json` beside an expert's `weights.safetensors`."""
+
+    task: str
+    method: dict[str, Any]  # name and settings
+    backbone: str
+    backbone_fingerprint: str  # SHA-256 of the weights that the expert was trained on
+    tokenizer_fingerprint: str
+    data_fingerprint: str  # SHA-256 of the encoded training rows
+    template: str | None  # wording of the task; None for an encoder with heads
+    seed: int
+    steps: int
+    scores: dict[str, float]  # metric: per cent on the dev split
+    licence: str  # of the task's data
+    parents: tuple[str, ...]  # experts it was started or merged from
+    versions: dict[str, str]
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """SHA-256 of everything that a fast tokenizer does to a text."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+
+
+def data_fingerprint(data: Encoded) -> str:
+    """SHA-256 of encoded rows and their targets."""
+    digest = hashlib.sha256()
+    for array in (data.ids, data.starts, data.first, data.target_class, data.target_number):
+        digest.update(array.tobytes())
+    return digest.hexdigest()

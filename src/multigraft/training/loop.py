@@ -1,0 +1,161 @@
+"""The training loop: one for every method, schedule and device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from multigraft.batching.collate import Batch, collate
+from multigraft.batching.encode import Encoded
+from multigraft.mixing.ledger import Ledger
+from multigraft.mixing.sampler import Draw, Sampler
+from multigraft.methods.joint import JointModel
+from multigraft.training.checkpoint import load_checkpoint, save_checkpoint
+from multigraft.training.monitor import Monitor
+from multigraft.training.objective import row_losses, row_weights
+from multigraft.training.optimizers import Optimizers
+from multigraft.training.precision import computing_in
+from multigraft.training.settings import TrainingSettings, learning_rate_factor
+
+
+@dataclass
+class Progress:
+    """How far a run has come; kept in its checkpoint."""
+
+    step: int = 0
+    best_average: float | None = None
+    best_step: int = 0
+    seconds: float = 0.0  # spent on training, without scoring and saving
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop asks of its caller: dev scores of a model, and to keep a model."""
+
+    evaluate: Callable[[JointModel], Mapping[str, float]]
+    keep: Callable[[JointModel], None]
+
+
+def train(
+    model: JointModel,
+    data: Sequence[Encoded],
+    sampler: Sampler,
+    ledger: Ledger,
+    settings: TrainingSettings,
+    hooks: Hooks,
+    monitor: Monitor,
+    folder: Path,
+    seed: int,
+) -> Progress:
+    """Train `model` on the sampler's draws; `data[i]` are the encoded training rows of task i.
+
+    After every epoch the model is scored, kept if it is to be chosen, and a checkpoint is written to
+    `folder/checkpoint`; a run that finds one goes on from there and ends as if it had not stopped, bit for
+    bit on the CPU. Each epoch's dropout is seeded anew, so a checkpoint needs no generator state.
+    """
+    accelerator = Accelerator()
+    model.to(accelerator.device)
+    optimizers = Optimizers(model, settings)
+    progress = _resume(folder, model, optimizers, sampler, ledger)
+    wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
+    monitor.begin(progress.step, len(sampler))
+    epoch, started = 0, time.perf_counter()
+    for draw in sampler:
+        if draw.epoch != epoch:
+            epoch = draw.epoch
+            model.train()
+            torch.manual_seed(_epoch_seed(seed, epoch, accelerator.process_index))
+        factor = learning_rate_factor(progress.step, len(sampler), settings)
+        loss = _step(wrapped, optimizers, data, draw, ledger, settings, factor, accelerator)
+        progress.step += 1
+        monitor.on_step(progress.step, loss, factor)
+        if sampler.at_epoch_end:
+            progress.seconds += time.perf_counter() - started
+            _finish_epoch(model, optimizers, sampler, ledger, settings, hooks, monitor, progress, folder, accelerator)
+            started = time.perf_counter()
+    return progress
+
+
+def _step(
+    model: torch.nn.Module,
+    optimizers: Optimizers,
+    data: Sequence[Encoded],
+    draw: Draw,
+    ledger: Ledger,
+    settings: TrainingSettings,
+    factor: float,
+    accelerator: Accelerator,
+) -> float:
+    """One optimizer step; gives the loss of this process's rows."""
+    joint = optimizers.model
+    weights = row_weights(draw.tasks, independent=not joint.tuned)
+    # Gradients are averaged over processes, the weights are of the whole batch: hence the factor.
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    tasks, rows, weights = draw.tasks[mine], draw.rows[mine], weights[mine] * accelerator.num_processes
+    batch = collate(data, tasks, rows, joint.backbone.pad_id)
+    _record(ledger, data, tasks, rows, batch, draw.epoch)
+    batch = batch.to(accelerator.device)
+    with computing_in(settings.precision, accelerator.device):
+        scores = model(batch)
+    loss = row_losses(scores.float(), batch) @ torch.from_numpy(weights).to(accelerator.device)
+    accelerator.backward(loss)
+    optimizers.step(np.unique(draw.tasks).tolist(), factor)
+    return float(loss.detach())
+
+
+def _record(
+    ledger: Ledger, data: Sequence[Encoded], tasks: np.ndarray, rows: np.ndarray, batch: Batch, epoch: int
+) -> None:
+    pairs = list(zip(tasks, rows, strict=True))
+    tokens = np.array([data[t].tokens[r] for t, r in pairs])
+    sequences = np.array([data[t].first[r + 1] - data[t].first[r] for t, r in pairs])
+    truncated = np.array([data[t].truncated[r] for t, r in pairs])
+    ledger.record(tasks, tokens, sequences * batch.input_ids.shape[1], truncated, epoch)
+
+
+def _finish_epoch(
+    model: JointModel,
+    optimizers: Optimizers,
+    sampler: Sampler,
+    ledger: Ledger,
+    settings: TrainingSettings,
+    hooks: Hooks,
+    monitor: Monitor,
+    progress: Progress,
+    folder: Path,
+    accelerator: Accelerator,
+) -> None:
+    """Score the model, keep it if it is the one to choose, and write a checkpoint."""
+    model.eval()
+    scores = hooks.evaluate(model)
+    average = sum(scores.values()) / len(scores)
+    better = progress.best_average is None or average > progress.best_average
+    if better:
+        progress.best_average, progress.best_step = average, progress.step
+    if accelerator.is_main_process:
+        monitor.on_scores(progress.step, scores, average, better)
+        # Kept before the checkpoint is written: a run killed in between repeats the epoch and keeps it again.
+        if better if settings.choose == "best" else progress.step == len(sampler):
+            hooks.keep(model)
+        state = {"progress": asdict(progress), "sampler": sampler.state(), "ledger": ledger.state()}
+        save_checkpoint(folder / "checkpoint", model, optimizers, state)
+    accelerator.wait_for_everyone()
+
+
+def _resume(folder: Path, model: JointModel, optimizers: Optimizers, sampler: Sampler, ledger: Ledger) -> Progress:
+    state = load_checkpoint(folder / "checkpoint", model, optimizers)
+    if state is None:
+        return Progress()
+    sampler.restore(state["sampler"])
+    ledger.restore(state["ledger"])
+    return Progress(**state["progress"])
+
+
+def _epoch_seed(seed: int, epoch: int, process: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, process]).generate_state(1)[0])

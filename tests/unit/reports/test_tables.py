@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from multigraft.errors import UserError
+from multigraft.reports import tables
+from multigraft.reports.board import board, ordered
+from multigraft.strategies.results import Difference, Results
+
+Example = Callable[..., Results]
+
+
+def printed(results: Results, width: int) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    tables.show(results, console)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160, 240])
+def test_every_figure_is_printed_whole_at_any_width(example: Example, width: int) -> None:
+    results = example()
+    text = printed(results, width)
+    assert max(map(len, text.splitlines())) <= width
+    for row in results.rows:
+        assert f"{row.average.mean:.1f} ± {row.average.stderr:.1f} [" in text
+        for task in results.tasks:
+            assert f"{row.scores[task.name].mean:.1f}" in text
+
+
+def test_folds_into_summary_and_tasks_only_where_needed(example: Example) -> None:
+    assert len(tables.scoreboards(example(), 240)) == 1
+    assert len(tables.scoreboards(example(), 100)) == 2
+    assert len(tables.scoreboards(example(), 60)) > 2
+
+
+def test_baselines_come_first_and_the_rest_in_reading_order(example: Example) -> None:
+    results = example()
+    shuffled = results.model_copy(update={"rows": results.rows[2:8] + results.rows[:2] + results.rows[8:]})
+    ids = [row.id for row in ordered(shuffled)]
+    assert ids[:2] == ["separate", "shared-annealed"]
+    assert ids[-2:] == ["shared-proportional", "pal-square_root"]
+    assert [line.name for line in board(results).baselines] == ["majority", "bag of words"]
+
+
+def test_bold_is_the_best_and_never_a_baseline(example: Example) -> None:
+    results = example()
+    tasks = tuple(task.model_copy(update={"bag_of_words": 100.0}) for task in results.tasks)
+    found = board(results.model_copy(update={"tasks": tasks}))
+    for column in found.columns:
+        values = [line.cells[column.key].value for line in found.lines]
+        best = (max if column.more else min)(values)
+        bold = [line.cells[column.key] for line in found.lines if line.cells[column.key].best]
+        assert best in [cell.value for cell in bold]
+        assert len({cell.text for cell in bold}) == 1
+        assert not any(line.cells[column.key].best for line in found.baselines if column.key in line.cells)
+
+
+def test_marks_follow_the_recorded_differences(example: Example) -> None:
+    results = example(rows=4)
+    top = max(results.rows, key=lambda row: row.average.mean)
+    others = [row for row in results.rows if row.id != top.id]
+
+    def pair(row_id: str, low: float, high: float) -> Difference:
+        return Difference(a=top.id, b=row_id, difference=(low + high) / 2, interval=(low, high), p=0.5)
+
+    recorded = (pair(others[0].id, 0.1, 2.0), pair(others[1].id, -0.1, 2.0))
+    found = board(results.model_copy(update={"differences": recorded}))
+    marks = {line.name: line.cells["average"].mark for line in found.lines}
+    assert [marks[row.label] for row in (top, *others)] == ["≈", "", "≈", "?"]
+    assert "not significantly different" in found.caption
+    assert "not compared" in found.caption
+
+
+def test_equal_labels_are_told_apart(example: Example) -> None:
+    results = example()
+    names = [line.name for line in board(results).lines]
+    assert len(set(names)) == len(names)
+    assert "PAL (annealed)" in names
+    same = tuple(row.model_copy(update={"label": "x", "schedule": "y"}) for row in results.rows)
+    names = [line.name for line in board(results.model_copy(update={"rows": same})).lines]
+    assert len(set(names)) == len(names)
+
+
+def test_ledger_shows_what_was_drawn(example: Example) -> None:
+    results = example()
+    rows = tables.ledger_rows(results, "pal-annealed")
+    assert [row[0] for row in rows] == [task.name for task in results.tasks]
+    assert all(len(row) == len(tables.LEDGER) for row in rows)
+    drawn = results.rows[2].ledger["rte"].drawn
+    assert f"{drawn:,}" in rows[-1]
+    assert tables.ledger(results, "pal-annealed").row_count == 8
+
+
+def test_ledger_of_an_unknown_row_names_the_nearest(example: Example) -> None:
+    with pytest.raises(UserError, match="pal-annealed"):
+        tables.ledger(example(), "pal-aneled")
+
+
+def test_markdown_is_one_table_with_special_characters_escaped(example: Example) -> None:
+    results = example(tasks=1, rows=2)
+    odd = results.rows[0].model_copy(update={"label": "a|b*c\n<i>"})
+    lines = tables.plain(results.model_copy(update={"rows": (odd, results.rows[1])})).splitlines()
+    assert r"a\|b\*c \<i\>" in lines[4]
+    assert all(line.replace(r"\|", "").count("|") == 8 for line in lines[:6])
+
+
+def test_markup_in_names_is_printed_as_it_is(example: Example) -> None:
+    results = example(tasks=1, rows=1)
+    odd = results.rows[0].model_copy(update={"label": "[red]x[/] [/nope]"})
+    assert "[red]x[/] [/nope]" in printed(results.model_copy(update={"rows": (odd,)}), 100)
