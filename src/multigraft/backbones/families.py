@@ -30,7 +30,6 @@ class Family:
     linears: dict[str, str]
     layer_input: Place = ("input", "")
     layer_sum: Place = ("input", "output.LayerNorm")
-    embeddings: str = "embeddings"
     final: str | None = None  # submodule that yields the last hidden state; None: the last layer
     row_arguments: tuple[str, ...] = field(default=("hidden_states", "attention_mask"))
 
@@ -123,7 +122,7 @@ def resolve(model: nn.Module, family: Family, site: Site) -> Port:
     """The port of a site in a model of the family."""
     layers = model.get_submodule(family.layers)
     if site.kind == "embeddings":
-        return Port(model.get_submodule(family.embeddings))
+        return Port(layers[0], "input")  # type: ignore[index,arg-type]
     if site.kind == "final":
         return Port(model.get_submodule(family.final) if family.final else layers[-1])  # type: ignore[index]
     layer = layers[site.layer]  # type: ignore[index]

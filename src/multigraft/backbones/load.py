@@ -89,7 +89,11 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over names, types, shapes and values of the weights, as they were when first asked for."""
+        """`weights_fingerprint` as it was when first asked for: before any training."""
+        return self.weights_fingerprint()
+
+    def weights_fingerprint(self) -> str:
+        """SHA-256 over names, types, shapes and values of the weights as they are now."""
         digest = hashlib.sha256()
         for key, tensor in sorted(self.model.state_dict().items()):
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

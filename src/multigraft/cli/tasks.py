@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,21 +43,12 @@ def list_tasks(path: Place, tasks: Names = None, as_json: JsonOption = False) ->
             }
         )
         return
+    columns = ["task", "inputs", "output", "metric", "splits", "licence"]
     rows = [
-        [
-            t.name,
-            ", ".join(t.clusters),
-            ", ".join(t.inputs),
-            _output(t),
-            t.metric,
-            ", ".join(t.split_names()),
-            t.licence,
-        ]
-        for t in suite.tasks.values()
+        [task.name, ", ".join(task.inputs), _output(task), task.metric, ", ".join(task.split_names()), task.licence]
+        for task in suite.tasks.values()
     ]
-    _print_table(
-        f"{suite.name}: {len(rows)} tasks", ["task", "cluster", "inputs", "output", "metric", "splits", "licence"], rows
-    )
+    _print_table(suite.name, columns, rows)
     _print_groups(suite)
 
 
@@ -75,8 +66,8 @@ def check(
     from multigraft.tasks.inspect import inspect_task
 
     suite = _suite(path, tasks)
-    count_tokens = _counter(backbone) if backbone else None
-    reports = [inspect_task(task, count_tokens) for task in suite.tasks.values()]
+    tokenizer = _tokenizer(backbone) if backbone else None
+    reports = [inspect_task(t, _counter(tokenizer, t) if tokenizer else None) for t in suite.tasks.values()]
     if as_json:
         print_json([report.model_dump(mode="json") | {"warnings": report.warnings()} for report in reports])
     else:
@@ -117,15 +108,22 @@ def _suite(path: str, tasks: list[str] | None) -> Suite:
     return suite.subset(tasks) if tasks else suite
 
 
-def _counter(backbone: str) -> Callable[[Example], int]:
-    """Counts the tokens of an example's inputs, a pair of texts when there are several, with special tokens."""
+def _tokenizer(backbone: str) -> Any:
     from multigraft.backbones.load import load_tokenizer
 
-    tokenizer = load_tokenizer(backbone)
+    return load_tokenizer(backbone)
+
+
+def _counter(tokenizer: Any, task: Task) -> Callable[[Example], int]:
+    """Counts the tokens of an example as an encoder reads it; where options come by row, with the longest one."""
+    from multigraft.batching.encode import segments
+
+    by_row = task.output.kind == "choice" and task.output.choices is None
 
     def count(example: Example) -> int:
-        first, *others = example.inputs
-        return len(tokenizer(first, " ".join(others) or None, verbose=False)["input_ids"])
+        options = example.choices if by_row else (None,)
+        pairs = [segments(example.inputs, option, tokenizer.sep_token or "") for option in options]
+        return max(len(tokenizer(*pair, verbose=False)["input_ids"]) for pair in pairs)
 
     return count
 
@@ -164,7 +162,7 @@ def _print_check(suite: Suite, reports: list[TaskReport]) -> None:
         for report in reports
         for number, split in enumerate(report.splits)
     ]
-    _print_table(f"{suite.name}: {len(reports)} tasks", columns, rows)
+    _print_table(suite.name, columns, rows)
     _print_groups(suite)
     console = Console(soft_wrap=True)
     for report in reports:
@@ -177,8 +175,8 @@ def _print_check(suite: Suite, reports: list[TaskReport]) -> None:
                 console.print(Text(f"error: {line}", style="red"))
     total, bad = sum(s.rows for r in reports for s in r.splits), sum(report.bad_rows for report in reports)
     if with_tokens:
-        console.print("tokens of the inputs: median / 95th percentile / longest", highlight=False)
-    console.print(f"{len(reports)} tasks, {total:,} good rows, {bad:,} faults", highlight=False)
+        console.print("tokens: median / 95th percentile / longest", highlight=False)
+    console.print(f"tasks: {len(reports)}, good rows: {total:,}, faults: {bad:,}", highlight=False)
 
 
 def _answers(split: SplitReport) -> str:
@@ -188,9 +186,9 @@ def _answers(split: SplitReport) -> str:
     if not split.labels or not split.rows:
         return ""
     common = sorted(split.labels.items(), key=lambda item: -item[1])
-    text = ", ".join(f"{label} {100 * count / split.rows:.0f} %" for label, count in common[:3])
+    text = ", ".join(f"{label} {100 * count / split.rows:.0f}%" for label, count in common[:3])
     rest = sum(count for _, count in common[3:])
-    return f"{text}, {len(common) - 3} others {100 * rest / split.rows:.0f} %" if common[3:] else text
+    return f"{text}, {len(common) - 3} others {100 * rest / split.rows:.0f}%" if common[3:] else text
 
 
 def _tokens(split: SplitReport) -> str:
@@ -200,7 +198,7 @@ def _tokens(split: SplitReport) -> str:
 
 def _print_groups(suite: Suite) -> None:
     clusters = [[cluster, ", ".join(names)] for cluster, names in suite.clusters.items()]
-    _print_table(f"{len(clusters)} clusters", ["cluster", "tasks"], clusters)
+    _print_table("clusters", ["cluster", "tasks"], clusters)
     for first, second in suite.exclusions:
         print(f"excluded together: {first}, {second}")
 
@@ -213,7 +211,8 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
     table = Table(title=Text(title), title_justify="left")
     for column in columns:
-        table.add_column(column, justify="right" if column in ("rows", "repeated", "bad") else "left", overflow="fold")
+        number = column in ("rows", "repeated", "bad")
+        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=column == "task")
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

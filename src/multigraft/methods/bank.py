@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,11 +41,17 @@ class Bank(nn.Module):
             self._handles.append(backbone.port(site).hook(self._reader(site)))
         for place in self._places:
             self._handles.append(backbone.port(place.write).hook(self._writer(place)))
+        self._handles.append(backbone.model.register_forward_pre_hook(self._begin))
 
     def detach(self) -> None:
         """Take all hooks off."""
         while self._handles:
             self._handles.pop().remove()
+
+    def _begin(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+        """A forward of the backbone begins: what the one before it passed is forgotten."""
+        self._read.clear()
+        self._written.clear()
 
     def _reader(self, site: Site):  # type: ignore[no-untyped-def]
         def keep(value: Tensor) -> None:
@@ -61,7 +68,8 @@ class Bank(nn.Module):
                 return None
             self._written.add(place.write)
             source = value if place.read is None else self._read[place.read]
-            return place.change(self._weights, value, source, self._context)
+            # Under autocast a float32 parameter would lift the backbone's bfloat16 from here on.
+            return place.change(self._weights, value, source, self._context).to(value.dtype)
 
         return change
 

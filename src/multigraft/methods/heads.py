@@ -57,7 +57,7 @@ class Heads(nn.Module):
                     self.load_expert(name, {**self.expert(name), **start})
 
     def forward(self, pooled: Tensor, experts: Sequence[int], local: Tensor | None) -> Tensor:
-        """Values of each row's own head; pooled: B D, `experts` and `local` as in `Stack.select`; gives B C, float32."""
+        """Values of each row's own head: B C, float32; pooled: B D, `experts` and `local` as in `Stack.select`."""
         with torch.autocast(pooled.device.type, enabled=False):
             x = pooled.float()
             weights = self.stack.select(experts, local)

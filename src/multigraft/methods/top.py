@@ -1,4 +1,7 @@
-"""What modules on top of the backbone have in common: they change the last hidden state, so the whole encoder runs once for all tasks."""
+"""What modules on top of the backbone have in common.
+
+They change the last hidden state only, so the whole encoder runs once for all tasks.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from multigraft.methods.top import TopMethod
 
 
 class TopLinear(TopMethod):
-    """`h + gelu(W h + b)` per token, W of D D. W starts at 0 and the skip is ours, so a fresh expert changes nothing."""
+    """`h + gelu(W h + b)` per token, W of D D, starting at 0; the skip is ours: a fresh expert changes nothing."""
 
     name: ClassVar[str] = "top_linear"
     paper: ClassVar[str] = "Stickland & Murray 2019, arXiv 1902.02671, section 3.2"

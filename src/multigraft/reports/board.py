@@ -10,6 +10,7 @@ from multigraft.reports.verdicts import below_best, names
 from multigraft.strategies.results import Estimate, Results, Row
 
 SHORT = {"accuracy": "acc", "matthews": "mcc", "pearson": "r", "spearman": "ρ", "f1": "F1", "macro_f1": "mF1"}
+MANY = 10  # tasks
 MARKS = {"same": "≈", "untested": "?", "lower": "", "higher": ""}
 
 
@@ -85,7 +86,9 @@ def ordered(results: Results) -> list[Row]:
 def board(results: Results) -> Board:
     """The scoreboard of `results`."""
     tasks = [Column(f"task:{t.name}", t.name, short_metric(t.metric), more=True, task=True) for t in results.tasks]
-    columns = (*tasks, Column("average", "average", "per cent", more=True), *(column for column, _, _ in _COSTS))
+    overall = [Column("average", "average", "per cent", more=True), *(column for column, _, _ in _COSTS)]
+    # With many tasks the figures that sum them up come first: at the end they would be out of sight.
+    columns = (*tasks, *overall) if len(tasks) <= MANY else (*overall, *tasks)
     lines = [_line(results, row) for row in ordered(results)]
     if len(lines) > 1:
         for column in columns:
@@ -103,10 +106,13 @@ def _line(results: Results, row: Row) -> Line:
     alone = len(results.rows) < 2
     cells["average"] = replace(_scored(row.average), mark="" if alone else MARKS[verdict])
     for column, value, wording in _COSTS:
-        figure = value(row)
-        cells[column.key] = Cell(figure if figures.finite(figure) else None, wording(figure))
+        cells[column.key] = _plain(value(row), wording)
     note = ", ".join(part for part in (row.schedule, "tuned" if row.tuned else "frozen") if part)
     return Line(names(results)[row.id], row.label, note, row.strategy, cells)
+
+
+def _plain(value: float, wording: Callable[[float | None], str] = figures.number) -> Cell:
+    return Cell(value, wording(value)) if figures.finite(value) else Cell()
 
 
 def _scored(value: Estimate) -> Cell:
@@ -117,10 +123,9 @@ def _scored(value: Estimate) -> Cell:
 
 def _baseline(results: Results, name: str, scores: list[float]) -> Line:
     keys = [f"task:{task.name}" for task in results.tasks]
-    cells = {key: Cell(score, figures.number(score)) for key, score in zip(keys, scores, strict=True)}
+    cells = {key: _plain(score) for key, score in zip(keys, scores, strict=True)}
     if scores:
-        mean = sum(scores) / len(scores)
-        cells["average"] = Cell(mean, figures.number(mean))
+        cells["average"] = _plain(sum(scores) / len(scores))
     return Line(name, name, "baseline", "baseline", cells)
 
 

@@ -42,7 +42,7 @@ def _largest_first(results: Results, row: Row) -> dict[str, tuple[float, ...]]:
 
 def _bands(schedule: str, shares: dict[str, tuple[float, ...]], width: int, height: int) -> Markup:
     epochs = min(len(values) for values in shares.values())
-    left, right, top, bottom = 34.0, width - 88.0, 26.0, height - 32.0
+    left, right, top, bottom = 38.0, width - 88.0, 26.0, height - 32.0
     x, y = Scale(0, epochs, left, right), Scale(0, 1, bottom, top)
     parts: list[Markup] = [text(0, 14, schedule, "heading")]
     base, middles = [0.0] * epochs, []

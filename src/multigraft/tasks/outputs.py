@@ -30,10 +30,14 @@ class Example:
     target: int | float | str  # index of the right choice, the number, or the text
 
 
-def short(value: object) -> str:
-    """`value` for an error message: one line, at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _clip(text: str) -> str:
+    """`text` for an error message: one line, at most 60 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "..."
+
+
+def _short(value: object) -> str:
+    return _clip(repr(value))
 
 
 def value_in(row: Row, name: str) -> Any:
@@ -50,7 +54,7 @@ def text_in(row: Row, name: str) -> str:
 
 def _checked_text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise Fault(f"{what} must be text, got {short(value)}")
+        raise Fault(f"{what} must be text, got {_short(value)}")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise Fault(f"{what} holds half a surrogate pair, which is not text")
     if "\0" in value:
@@ -94,21 +98,21 @@ class Choice(Record):
         value = value_in(row, self.field)
         if isinstance(value, str):
             if value not in options:
-                raise Fault(f"label {short(value)} is not among the options; {nearest(value, map(short, options))}")
+                raise Fault(f"label {_short(value)} is not among the options; {nearest(value, map(_clip, options))}")
             return options, options.index(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Fault(f"field {self.field!r} must be an option or its index, got {short(value)}")
+            raise Fault(f"field {self.field!r} must be an option or its index, got {_short(value)}")
         if not 0 <= value < len(options):
             raise Fault(f"label {value} is outside the {len(options)} options, which are counted from 0")
         if str(value) in options and options[value] != str(value):
-            raise Fault(f"label {value} is both an option and the index of {short(options[value])}; put it in quotes")
+            raise Fault(f"label {value} is both an option and the index of {_short(options[value])}; put it in quotes")
         return options, value
 
     def _options_in(self, row: Row) -> tuple[str, ...]:
         name = str(self.choices_field)
         value = value_in(row, name)
         if not isinstance(value, list) or len(value) < 2:
-            raise Fault(f"field {name!r} must be a list of at least two options, got {short(value)}")
+            raise Fault(f"field {name!r} must be a list of at least two options, got {_short(value)}")
         options = tuple(_checked_text(option, f"each option in {name!r}") for option in value)
         if not all(option.strip() for option in options):
             raise Fault(f"field {name!r} holds an empty option")
@@ -122,7 +126,7 @@ class Choice(Record):
                 typed[self.choices_field] = json.loads(row[self.choices_field])
             except (ValueError, RecursionError):
                 raise Fault(
-                    f"field {self.choices_field!r} must be a JSON list, got {short(typed[self.choices_field])}"
+                    f"field {self.choices_field!r} must be a JSON list, got {_short(typed[self.choices_field])}"
                 ) from None
         label = row.get(self.field, "")
         options = self.choices or typed.get(str(self.choices_field))
@@ -154,10 +158,10 @@ class Number(Record):
         """No options, and the number. Raises Fault."""
         value = value_in(row, self.field)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Fault(f"field {self.field!r} must be a number, got {short(value)}")
+            raise Fault(f"field {self.field!r} must be a number, got {_short(value)}")
         low, high = self.range
         if not low <= value <= high:
-            raise Fault(f"number {short(value)} is outside the range {low:g} to {high:g}")
+            raise Fault(f"number {_short(value)} is outside the range {low:g} to {high:g}")
         return (), float(value)
 
     def from_cells(self, row: dict[str, str]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ class Task(Record):
     def path(self, split: str) -> Path:
         """The file of a local split. A variable that is not set stays in the path as it is written."""
         value, text = os.environ.get(DATA), self.splits[split]
-        return self._folder / (text.replace(f"${DATA}", os.path.abspath(value)) if value else text)
+        path = Path(text.replace(f"${DATA}", os.path.abspath(value)) if value else text)
+        return path if text.startswith(f"${DATA}") else self._folder / path
 
     @property
     def hub_source(self) -> HubSource | None:

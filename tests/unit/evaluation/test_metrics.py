@@ -58,7 +58,7 @@ def test_every_metric_that_a_task_may_name_is_tested_above() -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_many_at_once_is_one_by_one(metric: str) -> None:
-    predictions, targets = np.random.default_rng(0).integers(3, size=(2, 4, 5, 30))
+    predictions, targets = np.random.default_rng(0).integers(3, size=(2, 4, 5, 3))
     together = scores(metric, predictions, targets)
     assert together.shape == (4, 5)
     apart = [[score(metric, predictions[i, j], targets[i, j]) for j in range(5)] for i in range(4)]
@@ -75,6 +75,7 @@ def test_constant_predictions_correlate_with_nothing(metric: str, constant: floa
     targets = np.arange(10) % 3
     assert score(metric, np.full(10, constant), targets) == 0
     assert score(metric, targets, np.full(10, constant)) == 0
+    assert score(metric, np.full(50, constant), np.full(50, 0.3)) == 0  # the mean of 50 times 0.3 is not quite 0.3
 
 
 @pytest.mark.filterwarnings("error")

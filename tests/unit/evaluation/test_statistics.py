@@ -53,7 +53,7 @@ def test_interval_of_a_correlation_is_near_fishers() -> None:
 
 
 def test_an_average_over_tasks_is_surer_than_one_task() -> None:
-    run: Predictions = {"a": answers(0.7, 400, 0), "b": answers(0.7, 400, 1)}
+    run: Predictions = {"a": answers(0.7, 400, 0), "b": answers(0.7, 400, 0)}
     widths = [np.ptp(interval(part, ACCURACY)) for part in ({"a": run["a"]}, run)]
     assert widths[1] / widths[0] == pytest.approx(1 / np.sqrt(2), rel=0.1)
 

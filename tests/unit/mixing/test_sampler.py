@@ -110,6 +110,11 @@ def test_round_robin_draws_exactly_equally(mode: Mode) -> None:
         assert tasks[::4].tolist() == [0, 1, 2, 3] * 7
 
 
+def test_every_window_draws_its_tasks_anew() -> None:
+    tasks, _ = columns(list(sampler("square_root", batch_size=1, steps=100, epochs=2)))
+    assert tasks[:50].tolist() != tasks[50:].tolist()
+
+
 def test_one_task_to_a_step() -> None:
     assert all(np.ptp(draw.tasks) == 0 for draw in sampler())
     assert any(np.ptp(draw.tasks) > 0 for draw in sampler(mode="mixed"))

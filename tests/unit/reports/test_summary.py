@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from multigraft.reports.summary import Finding, findings
 from multigraft.reports.verdicts import best, difference, verdict
-from multigraft.strategies.results import Results
+from multigraft.strategies.results import Difference, Results
 
 Example = Callable[..., Results]
 
@@ -21,6 +23,20 @@ def test_a_difference_reads_the_same_from_both_sides(example: Example) -> None:
     assert one.difference == -other.difference
     assert one.interval == tuple(-end for end in reversed(other.interval))
     assert {verdict(one), verdict(other)} == {"higher", "lower"}
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((0.1, 1.0), "higher"),
+        ((-0.1, 1.0), "same"),
+        ((0.0, 1.0), "same"),
+        ((-1.0, 0.0), "same"),
+        ((-1.0, -0.1), "lower"),
+    ],
+)
+def test_an_interval_that_contains_zero_is_no_difference(interval: tuple[float, float], expected: str) -> None:
+    assert verdict(Difference(a="a", b="b", difference=sum(interval) / 2, interval=interval, p=0.5)) == expected
 
 
 def test_nothing_is_called_significant_when_every_interval_contains_zero(example: Example) -> None:

@@ -45,6 +45,12 @@ def test_baselines_come_first_and_the_rest_in_reading_order(example: Example) ->
     assert [line.name for line in board(results).baselines] == ["majority", "bag of words"]
 
 
+def test_with_many_tasks_what_sums_them_up_comes_first(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multigraft.reports.board.MANY", 7)
+    assert board(example(tasks=8)).columns[0].key == "average"
+    assert board(example(tasks=7)).columns[0].key == "task:mnli"
+
+
 def test_bold_is_the_best_and_never_a_baseline(example: Example) -> None:
     results = example()
     tasks = tuple(task.model_copy(update={"bag_of_words": 100.0}) for task in results.tasks)

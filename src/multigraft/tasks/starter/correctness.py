@@ -28,8 +28,12 @@ def agreement(draw: Draw, known: bool) -> Frame:
     right, wrong = draw.pick(AGREEING)[:: -1 if many else 1]
     subject = f"the {plural(head) if many else head}"
     attractor = f"[next to|behind|under|near|of] the {{who}}'s {plural(near) if distract else near}"
-    text = draw.phrase(f"{subject} {attractor} [{{where}}|] {GAP} {{state}}",
-                       who=PEOPLE.of(known), where=PLACES.of(known), state=STATES.of(known))  # fmt: skip
+    text = draw.phrase(
+        f"{subject} {attractor} [{{where}}|] {GAP} {{state}}",
+        who=PEOPLE.of(known),
+        where=PLACES.of(known),
+        state=STATES.of(known),
+    )
     return text, right, [wrong]
 
 
@@ -39,8 +43,14 @@ def tense(draw: Draw, known: bool) -> Frame:
     verb = draw.pick(draw.pick(group))
     forms = {"base": verb.base, "past": verb.past, "done": verb.done}
     form = draw.pick(list(forms))
-    text = draw.phrase(f"[the {{who}} says that|it seems that|] the {{who}} {draw.pick(AUXILIARIES[form])} {GAP} the {{whom}} [{{where}}|]",
-                       who=PEOPLE.of(known), whom=whom.of(known), where=PLACES.of(known))  # fmt: skip
+    text = draw.phrase(
+        "[the {who} says that|it seems that|] the {who} {auxiliary} {gap} the {whom} [{where}|]",
+        auxiliary=draw.pick(AUXILIARIES[form]),
+        gap=GAP,
+        who=PEOPLE.of(known),
+        whom=whom.of(known),
+        where=PLACES.of(known),
+    )
     gerund = verb.base.removesuffix("e") + "ing"
     wrong = [word for word in (verb.base, verb.done, gerund) if word != forms[form]]
     if form == "base" and verb.past not in wrong:
@@ -52,9 +62,13 @@ def number(draw: Draw, known: bool) -> Frame:
     """A word that says one or many before a noun, which a colour may part from it."""
     many = draw.chance(0.5)
     noun = draw.pick(NOUNS.of(known))
-    text = draw.phrase(f"the {{who}} {{past}} {GAP} [{{colour}}|] {plural(noun) if many else noun} {{where}}",
-                       who=PEOPLE.of(known), past=draw.pick(draw.pick(DEEDS)).past, colour=COLOURS.of(known),
-                       where=PLACES.of(known))  # fmt: skip
+    text = draw.phrase(
+        f"the {{who}} {{past}} {GAP} [{{colour}}|] {plural(noun) if many else noun} {{where}}",
+        who=PEOPLE.of(known),
+        past=draw.pick(draw.pick(DEEDS)).past,
+        colour=COLOURS.of(known),
+        where=PLACES.of(known),
+    )
     return text, draw.pick(ONE_MANY[many]), draw.some(ONE_MANY[not many], 2)
 
 

@@ -57,26 +57,26 @@ def tool(draw: Draw, known: bool) -> Row:
     tools = TOOLS if known else TOOLS | HELD_TOOLS
     purposes = draw.some(list(tools), 4)
     need = draw.say(
-        "[{when}|] {name} [had to|wanted to|was asked to|tried to] {purpose}.|to {purpose}, {name} [needed help {when}|went to the shop {when}]."
-        .join("[]"), when=TIMES.of(known), name=NAMES.of(known), purpose=purposes[0],
-    )  # fmt: skip
+        "[[{when}|] {name} [had to|wanted to|was asked to|tried to] {purpose}"
+        "|to {purpose}, {name} [needed help {when}|went to the shop {when}]].",
+        when=TIMES.of(known),
+        name=NAMES.of(known),
+        purpose=purposes[0],
+    )
     options = [tools[purpose] for purpose in draw.some(purposes, 4)]
     return {"need": need, "options": options, "tool": tools[purposes[0]]}
 
 
 def weight(draw: Draw, known: bool) -> Row:
-    light, heavy = sorted(draw.some(range(len(WEIGHTS)), 2))
-    ask_heavy, heavy_first = draw.chance(0.5), draw.chance(0.5)
-    things = [
-        draw.phrase("the [{colour}|] {thing}", colour=COLOURS.of(known), thing=WEIGHTS[level].of(known))
-        for level in (light, heavy)
-    ]
-    first, second = things[::-1] if heavy_first else things
-    more = "[heavier|harder to lift|of greater weight]" if ask_heavy else "[lighter|easier to lift|of smaller weight]"
-    question = draw.say(
-        f"[{{first}} or {{second}}: which is {more}|is {{first}} {more}, or {{second}}]?", first=first, second=second
+    levels = draw.some(range(len(WEIGHTS)), 2)
+    first, second = (
+        draw.phrase("[the|a(n)] [{colour}|] {thing}", colour=COLOURS.of(known), thing=WEIGHTS[level].of(known))
+        for level in levels
     )
-    return {"question": question, "answer": "first" if ask_heavy == heavy_first else "second"}
+    text = draw.say(
+        f"[is {first} heavier than {second}|which is heavier, {first} or {second}|{first} or {second}: what weighs more]?"
+    )
+    return {"question": text, "answer": "first" if levels[0] > levels[1] else "second"}
 
 
 TASKS = [

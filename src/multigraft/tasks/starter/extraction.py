@@ -17,8 +17,12 @@ def trade(draw: Draw, known: bool) -> Row:
         "|{taker} [bought|got|received|borrowed] a(n) {thing} from {giver} {when} [, while {friend} watched|]"
         "|it was from {giver} that {taker} [got|received] a(n) {thing} {when}"
         "|{when}, {friend} saw {taker} [buy|take] a(n) {thing} from {giver}].",
-        giver=giver, taker=taker, friend=friend, thing=thing, when=TIMES.of(known),
-    )  # fmt: skip
+        giver=giver,
+        taker=taker,
+        friend=friend,
+        thing=thing,
+        when=TIMES.of(known),
+    )
     if draw.chance(0.5):
         return {"text": text, "question": draw.say("[who has it now|who got it|who left with it]?"), "name": taker}
     return {
@@ -31,9 +35,11 @@ def trade(draw: Draw, known: bool) -> Row:
 def appointment(draw: Draw, known: bool) -> Row:
     where, elsewhere = draw.some(PLACES.of(known), 2)
     text = draw.say(
-        "[let us meet {where} {when} instead of {elsewhere}|not {elsewhere}, but {where} is where {name} waits {when}"
+        "[let us meet {where} {when} instead of {elsewhere}"
+        "|not {elsewhere}, but {where} is where {name} waits {when}"
         "|{name} was to be {elsewhere}, but now comes {when} and will wait {where}"
-        "|we meet {when}, {where} and no longer {elsewhere}|forget what {name} said: nobody is {elsewhere}, all are {where} {when}].",
+        "|we meet {when}, {where} and no longer {elsewhere}"
+        "|forget what {name} said: nobody is {elsewhere}, all are {where} {when}].",
         where=where,
         elsewhere=elsewhere,
         when=WHEN.of(known),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from multigraft.tasks.starter.grammar import Draw, listed, plural
 from multigraft.tasks.starter.source import Row, Source
-from multigraft.tasks.starter.words import COLOURS, KINDS, NAMES, words
+from multigraft.tasks.starter.words import COLOURS, KINDS, NAMES, Words, words
 
-NUMBERS = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty""".split()
+NUMBERS = words("""
+    one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty |
+""").known
 COUNTED = [kind for kind in KINDS if kind != "fish"]  # the plural of "trout" is not regular
 HOLDERS = words("box bag chest crate cart | drawer trunk basket suitcase shed")
 SHARED = words("chair plate bed ticket cake coat | bicycle spoon helmet desk room")
@@ -20,8 +22,12 @@ def count(draw: Draw, known: bool) -> Row:
     things = wanted + draw.some(KINDS[other].of(known), draw.whole(0, 3 - len(wanted)) or 1)
     counts = {thing: draw.whole(1, 4) for thing in things}
     items = [_some(thing, counts[thing]) for thing in draw.some(things, len(things))]
-    text = draw.say("[the {holder} holds|{name} put into the {holder}|in {name}'s {holder} there are] {items}.",
-                    holder=HOLDERS.of(known), name=NAMES.of(known), items=listed(items))  # fmt: skip
+    text = draw.say(
+        "[the {holder} holds|{name} put into the {holder}|in {name}'s {holder} there are] {items}.",
+        holder=HOLDERS.of(known),
+        name=NAMES.of(known),
+        items=listed(items),
+    )
     return {"text": text, "kind": plural(kind), "count": sum(counts[thing] for thing in wanted)}
 
 
@@ -33,17 +39,26 @@ def enough(draw: Draw, known: bool) -> Row:
     few, many = sorted(draw.some(range(2, 21), 2))
     suffices = draw.chance(0.5)
     things, people = (many, few) if suffices else (few, many)
-    parts = [
-        f"{_numeral(draw, things)} {draw.phrase(f'[{{trait}}||] {plural(draw.pick(SHARED.of(known)))}', trait=COLOURS.of(known))}",
-        f"{_numeral(draw, people)} {draw.phrase(f'[tired|happy|young|noisy||] {plural(draw.pick(SHARERS.of(known)))}')}",
-    ]
-    one, two = draw.some(parts, 2)
+    one, two = draw.some(
+        [
+            _numeral(draw, things)
+            + draw.phrase(" [{trait}||] {what}", trait=COLOURS.of(known), what=_plurals(SHARED, known)),
+            _numeral(draw, people) + draw.phrase(" [tired|happy|young||] {what}", what=_plurals(SHARERS, known)),
+        ],
+        2,
+    )
     text = draw.say(
         "[[there are|we counted|the list names|{name} sees] {one} and {two}|{one}, {two}: [that is all|so it is]"
         "|first {name} counts {one}, then {two}|{one} are [here|ready], and so are {two}].",
-        one=one, two=two, name=NAMES.of(known),
-    )  # fmt: skip
+        one=one,
+        two=two,
+        name=NAMES.of(known),
+    )
     return {"text": text, "enough": "yes" if suffices else "no"}
+
+
+def _plurals(nouns: Words, known: bool) -> list[str]:
+    return [plural(noun) for noun in nouns.of(known)]
 
 
 def _numeral(draw: Draw, number: int) -> str:

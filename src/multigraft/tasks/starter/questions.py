@@ -28,11 +28,14 @@ ASIDES = {
 BUILT = words("built opened painted sold repaired closed | designed destroyed restored measured abandoned")
 ANSWERS: dict[str, Words] = {
     "place": words("""
-        in_a_valley_near_Basel on_the_coast_of_Norway in_Lisbon next_to_the_town_hall | in_Brazil on_a_hill_outside_Prague
-        in_northern_Canada across_the_street
+        in_a_valley_near_Basel on_the_coast_of_Norway in_Lisbon next_to_the_town_hall
+        | in_Brazil on_a_hill_outside_Prague in_northern_Canada across_the_street
     """),
     "time": words(
-        "in_1874 in_the_spring_of_1921 during_the_war two_weeks_ago | last_Tuesday in_the_Middle_Ages at_sunrise in_2003"
+        """
+        in_1874 in_the_spring_of_1921 during_the_war two_weeks_ago
+        | last_Tuesday in_the_Middle_Ages at_sunrise in_2003
+    """
     ),
     "amount": words("""
         forty_metres about_nine_tons three_hundred_pounds twelve_miles
@@ -95,8 +98,11 @@ def answered(draw: Draw, known: bool) -> Row:
 def answer(draw: Draw, kind: str, known: bool) -> str:
     """A short answer of the given type."""
     if kind == "person":
-        return draw.say("[a {who} called {name}|{name} the {who}|{name}, a [young|retired] {who}]",
-                        who=PEOPLE.of(known), name=NAMES.of(known))  # fmt: skip
+        return draw.say(
+            "[a {who} called {name}|{name} the {who}|{name}, a [young|retired] {who}]",
+            who=PEOPLE.of(known),
+            name=NAMES.of(known),
+        )
     text = draw.pick(ANSWERS[kind].of(known))
     if kind == "time" and draw.chance(0.5):
         text = draw.pick(TIMES.of(known))

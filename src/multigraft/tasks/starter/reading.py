@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multigraft.tasks.starter.grammar import Draw, plural
+from multigraft.tasks.starter.grammar import Draw
 from multigraft.tasks.starter.source import Row, Source
 from multigraft.tasks.starter.words import NAMES, TIMES
 
@@ -38,40 +38,39 @@ HELD_TRADES = {
 }
 
 
-def story(draw: Draw, known: bool) -> tuple[str, dict[str, str], list[str]]:
-    """A text about three people, what each of them does, and two things that nobody does."""
+def story(draw: Draw, known: bool) -> tuple[str, dict[str, str], str]:
+    """A text about two people, what each of them does, and one thing that neither does."""
     trades = TRADES if known else TRADES | HELD_TRADES
-    names, chosen = draw.some(NAMES.of(known), 3), draw.some(list(trades), 5)
+    *chosen, idle = draw.some(list(trades), 3)
+    does = dict(zip(draw.some(NAMES.of(known), 2), (trades[trade] for trade in chosen), strict=True))
     lines = [
         draw.say(
-            "{name} [is|works as|has long been] a(n) {trade}.|{name} [became a(n) {trade}|began to work as a(n) {trade}] {time}.|{name}, a(n) {trade}, [left|arrived|called] {time}."
-            .join("[]"), name=name, trade=trade, time=TIMES.of(known),
+            "[{name} [is|works as|has long been] a(n) {trade}"
+            "|{name} [became a(n) {trade}|began to work as a(n) {trade}] {time}"
+            "|{name}, a(n) {trade}, [left|arrived|called] {time}].",
+            name=name,
+            trade=trade,
+            time=TIMES.of(known),
         )
-        for name, trade in zip(names, chosen, strict=False)
-    ]  # fmt: skip
-    does = {name: trades[trade] for name, trade in zip(names, chosen, strict=False)}
-    return " ".join(lines), does, [trades[trade] for trade in chosen[3:]]
+        for name, trade in zip(does, chosen, strict=True)
+    ]
+    return " ".join(lines), does, trades[idle]
 
 
 def yes_no(draw: Draw, known: bool) -> Row:
     text, does, idle = story(draw, known)
     name, other = draw.some(list(does), 2)
     true = draw.chance(0.5)
-    deed = does[name] if true else does[other] if draw.chance(0.6) else draw.pick(idle)
-    question = draw.say(
-        "[does {name} {deed}|is it part of {name}'s work to {deed}|is {name} paid to {deed}]?", name=name, deed=deed
-    )
+    deed = does[name] if true else does[other] if draw.chance(0.4) else idle
+    question = draw.say(f"[does {name} {deed}|is it part of {name}'s work to {deed}|is {name} paid to {deed}]?")
     return {"passage": text, "question": question, "answer": "yes" if true else "no"}
 
 
-def who(draw: Draw, known: bool) -> Row:
-    text, does, _ = story(draw, known)
+def work(draw: Draw, known: bool) -> Row:
+    text, does, idle = story(draw, known)
     name = draw.pick(list(does))
-    verb, _, rest = does[name].partition(" ")
-    question = draw.say(
-        f"[who {plural(verb)} {rest}|which of them {plural(verb)} {rest}|whose work is it to {verb} {rest}]?"
-    )
-    return {"passage": text, "question": question, "options": draw.some(list(does), 3), "person": name}
+    question = draw.say(f"[what does {name} do for a living|what is {name}'s work|how does {name} earn money]?")
+    return {"passage": text, "question": question, "options": draw.some([*does.values(), idle], 3), "work": does[name]}
 
 
 TASKS = [
@@ -86,13 +85,13 @@ TASKS = [
         train=4_000,
     ),
     Source(
-        name="who",
+        name="work",
         cluster="reading",
-        description="Which of the people in the passage is asked for?",
+        description="What does the person asked for do?",
         inputs=["passage", "question"],
-        output={"kind": "choice", "field": "person", "choices_field": "options"},
+        output={"kind": "choice", "field": "work", "choices_field": "options"},
         metric="accuracy",
-        row=who,
+        row=work,
         train=2_000,
     ),
 ]

@@ -22,12 +22,14 @@ def asked(draw: Draw, known: bool) -> Row:
     who, whom, where, when = _parts(draw, known)
     verb = draw.pick(draw.pick(DEEDS if "a(n)" in whom else MEETINGS))
     rest = draw.phrase(f"[{where}|{when}|{where} {when}]")
-    told, question = draw.pick([
-        (f"{who} {verb.past} {whom} {rest}", f"did {who} {verb.base} {whom} {rest}"),
-        (f"{who} will {verb.base} {whom}", f"will {who} {verb.base} {whom}"),
-        (f"{whom} was {verb.done} {rest}", f"was {whom} {verb.done} {rest}"),
-        (f"{who} has {verb.done} {whom}", f"has {who} {verb.done} {whom}"),
-    ])  # fmt: skip
+    told, question = draw.pick(
+        [
+            (f"{who} {verb.past} {whom} {rest}", f"did {who} {verb.base} {whom} {rest}"),
+            (f"{who} will {verb.base} {whom}", f"will {who} {verb.base} {whom}"),
+            (f"{whom} was {verb.done} {rest}", f"was {whom} {verb.done} {rest}"),
+            (f"{who} has {verb.done} {whom}", f"has {who} {verb.done} {whom}"),
+        ]
+    )
     return {"statement": sentence(told + "."), "question": sentence(question + "?")}
 
 

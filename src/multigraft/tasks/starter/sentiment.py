@@ -48,7 +48,8 @@ def quality(draw: Draw, good: bool, known: bool) -> str:
 def contrast(draw: Draw, main: str, aside: str) -> str:
     """A text whose main clause is `main`, with `aside` conceded."""
     return draw.say(
-        "[although {aside}, {main}|{main}, even though {aside}|{aside}, but {main}|{main}, despite the fact that {aside}"
+        "[although {aside}, {main}|{main}, even though {aside}|{aside}, but {main}"
+        "|{main}, despite the fact that {aside}"
         "|{aside}. Still, {main}|it is true that {aside}. On the whole, however, {main}].",
         main=main,
         aside=aside,

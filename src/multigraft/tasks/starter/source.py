@@ -10,13 +10,12 @@ from typing import Any
 
 import yaml
 
-from multigraft.errors import UserError
 from multigraft.tasks.starter.grammar import Draw
 
 Row = dict[str, Any]
 LICENCE = "Apache-2.0"
 SPLITS = ("test", "validation", "train")
-PATIENCE = 1000
+PATIENCE = 100_000  # repeated inputs drawn before a grammar counts as too small
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Source:
             key = tuple(row[field] for field in self.inputs)
             if key in seen:
                 repeats += 1
-                if repeats > PATIENCE * 100:
+                if repeats > PATIENCE:
                     raise RuntimeError(f"{self.name}: the grammar is too small for the {split} split")
                 continue
             seen.add(key)

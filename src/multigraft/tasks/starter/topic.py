@@ -50,11 +50,17 @@ def article(draw: Draw, known: bool) -> Row:
         "|{who} turned away from the {distant} [and the {far}|] and wrote about the {main} [and the {second}|] {when}"
         "|instead of the {distant} [and the {far}|], {who} described the {main} [and the {second}|]"
         "|nobody asks about the {distant} any more: everybody talks about the {main} [and the {second}|]"
-        "|the {main} and the {second} were on every page, said {who}, while the {distant} was [hardly mentioned|forgotten]"
+        "|the {main} and the {second} were on every page, said {who}, "
+        "while the {distant} was [hardly mentioned|forgotten]"
         "|{when} the story of the {distant} made way for news of the {main} [and the {second}|]"
         "|{who} likes to compare the {main} to a(n) {distant}, but the talk {when} was all about the {second}].",
-        main=main, second=second, distant=distant, far=far, who=NAMES.of(known), when=TIMES.of(known),
-    )  # fmt: skip
+        main=main,
+        second=second,
+        distant=distant,
+        far=far,
+        who=NAMES.of(known),
+        when=TIMES.of(known),
+    )
     return {"text": text, "topic": topic}
 
 
@@ -62,11 +68,15 @@ def headline(draw: Draw, known: bool) -> Row:
     topic, aside = draw.some(list(TOPICS), 2)
     (main, second), far = draw.some(TOPICS[topic].of(known), 2), draw.pick(TOPICS[aside].of(known))
     text = draw.say(
-        "[{main}: new {second} [questions|worries|plans]|{who} on {main}, {second} and a(n) {far}|no {far}, but {main} and {second}"
+        "[{main}: new {second} [questions|worries|plans]|{who} on {main}, {second} and a(n) {far}"
+        "|no {far}, but {main} and {second}"
         "|{main} [surprise|row|shock] in the {second} [affair|debate|story]|forget the {far}: here comes the {main}"
         "|{main} and {second} [beat|eclipse] {far}]",
-        main=main, second=second, far=far, who=NAMES.of(known),
-    )  # fmt: skip
+        main=main,
+        second=second,
+        far=far,
+        who=NAMES.of(known),
+    )
     return {"text": text, "topic": topic}
 
 

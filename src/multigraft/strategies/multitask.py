@@ -1,0 +1,282 @@
+"""Multitask learning: one encoder for many tasks, with task modules and schedules (arXiv 1902.02671)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from multigraft.backbones.load import Backbone, load_backbone
+from multigraft.batching.collate import collate
+from multigraft.batching.encode import Encoded, encode
+from multigraft.evaluation.scoring import predict_tasks, score_tasks, targets
+from multigraft.files import new_folder, write_json
+from multigraft.library.card import Card, data_fingerprint, tokenizer_fingerprint
+from multigraft.library.model_folder import ModelFile, build_model, load_model, save_model
+from multigraft.methods.joint import JointModel
+from multigraft.mixing.ledger import Ledger
+from multigraft.mixing.sampler import Sampler
+from multigraft.runinfo import machine, peak_memory_mb, reset_peak_memory
+from multigraft.settings import Record
+from multigraft.strategies.recipe import Recipe
+from multigraft.tasks.suite import load_suite
+from multigraft.tasks.task import Task
+from multigraft.training.loop import Hooks, train
+from multigraft.training.monitor import Monitor
+from multigraft.training.precision import computing_in
+
+DEV = "validation"  # the split that models are chosen on
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows of a recipe as token ids, in the order of the tasks."""
+
+    tasks: list[Task]
+    train: dict[str, Encoded]
+    dev: dict[str, Encoded]
+    scored: dict[str, Encoded]
+
+    def only(self, name: str) -> Data:
+        """One task of it."""
+        return Data(
+            [t for t in self.tasks if t.name == name], *({name: d[name]} for d in (self.train, self.dev, self.scored))
+        )
+
+
+class RunResult(Record):
+    """What one run with one seed found out: `result.json`."""
+
+    scores: dict[str, float]
+    parameters: int
+    trained_parameters: int
+    one_model: int  # parameters of one backbone with one head, to compare with
+    train_seconds: float
+    peak_memory_mb: float
+    answer_ms: float
+    steps: int
+    chosen_step: int
+    ledger: dict[str, dict[str, float]]
+    draws: dict[str, tuple[float, ...]]
+    curve: dict[str, tuple[float, ...]]
+
+
+def load_data(recipe: Recipe) -> Data:
+    """Read and encode the recipe's tasks. Raises UserError for bad rows and for tasks an encoder cannot answer."""
+    suite = load_suite(recipe.suite)
+    tasks = list((suite.subset(recipe.tasks) if recipe.tasks is not None else suite).tasks.values())
+    backbone = load_backbone(recipe.backbone.name, pretrained=False)
+    length = min(recipe.training.max_length, backbone.max_length)
+
+    def rows(split: str, limit: int | None) -> dict[str, Encoded]:
+        return {t.name: encode(t, t.examples(split, limit), backbone.tokenizer, length) for t in tasks}
+
+    dev = rows(DEV, recipe.scored_examples)
+    scored = dev if recipe.score_on == DEV else rows(recipe.score_on, recipe.scored_examples)
+    return Data(tasks, rows("train", recipe.examples), dev, scored)
+
+
+def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> RunResult:
+    """Train, score and keep what the recipe says, in `folder`; a run that is finished there is not repeated.
+
+    Raises UserError for settings that do not fit together.
+    """
+    done = finished(folder)
+    if done is not None:
+        return done
+    if recipe.separate:
+        result, predictions = _separate(recipe, data, folder, quiet)
+    else:
+        result, predictions = _joint(recipe, data, folder, quiet)
+    with new_folder(folder / "result") as new:
+        save_file(
+            {name: np.ascontiguousarray(values) for name, values in predictions.items()},
+            new / "predictions.safetensors",
+        )
+        save_file({name: targets(rows) for name, rows in data.scored.items()}, new / "targets.safetensors")
+        write_json(new / "result.json", result.model_dump(mode="json"))
+    return result
+
+
+def finished(folder: Path) -> RunResult | None:
+    """The result of a run that was finished in `folder`, or None."""
+    path = folder / "result" / "result.json"
+    return RunResult.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def predictions_of(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Targets and predictions of a finished run, by task: n each."""
+    wanted, found = (
+        load_file(folder / "result/targets.safetensors"),
+        load_file(folder / "result/predictions.safetensors"),
+    )
+    return {name: (wanted[name], found[name]) for name in wanted}
+
+
+def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
+    """One model per task; together they take as many steps as one for all, each in proportion to its rows."""
+    parts: list[RunResult] = []
+    predictions: dict[str, np.ndarray] = {}
+    total = sum(len(rows) for rows in data.train.values())
+    steps = recipe.training.steps_for(total)
+    for task in data.tasks:
+        share = max(1, round(steps * len(data.train[task.name]) / total))
+        training = recipe.training.model_copy(update={"steps": share, "passes": None})
+        alone = recipe.model_copy(update={"separate": False, "tasks": (task.name,), "training": training})
+        parts.append(run(alone, data.only(task.name), folder / task.name, quiet=quiet))
+        predictions[task.name] = predictions_of(folder / task.name)[task.name][1]
+    result = RunResult(
+        scores={name: score for part in parts for name, score in part.scores.items()},
+        parameters=sum(part.parameters for part in parts),
+        trained_parameters=sum(part.trained_parameters for part in parts),
+        one_model=parts[0].one_model,
+        train_seconds=sum(part.train_seconds for part in parts),
+        peak_memory_mb=max(part.peak_memory_mb for part in parts),
+        answer_ms=sum(part.answer_ms for part in parts),
+        steps=sum(part.steps for part in parts),
+        chosen_step=sum(part.chosen_step for part in parts),
+        ledger={name: row for part in parts for name, row in part.ledger.items()},
+        draws={},
+        curve={},
+    )
+    return result, predictions
+
+
+def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
+    """One model for all tasks of `data`."""
+    reset_peak_memory()
+    torch.manual_seed(recipe.seed)
+    backbone = load_backbone(recipe.backbone.name, pretrained=recipe.backbone.pretrained, seed=recipe.seed)
+    base = backbone.fingerprint
+    model = build_model(
+        backbone,
+        data.tasks,
+        recipe.method,
+        pooling=recipe.backbone.pooling,
+        pooler=recipe.backbone.pooler_kind,
+        tuned=recipe.backbone.tuned,
+        seed=recipe.seed,
+    )
+    sampler = _sampler(recipe, data)
+    ledger = Ledger({name: len(rows) for name, rows in data.train.items()}, sampler.planned())
+
+    def evaluate(current: JointModel) -> dict[str, float]:
+        return score_tasks(data.tasks, predict_tasks(current, data.dev, recipe.training.precision), data.dev)
+
+    def keep(current: JointModel) -> None:
+        scores = evaluate(current)
+        cards = _cards(current, recipe, data, scores, sampler.step)
+        save_model(folder / "model", current, _model_file(recipe, data, base), cards)
+
+    with Monitor(folder, recipe.label(), quiet=quiet) as monitor:
+        progress = train(
+            model, list(data.train.values()), sampler, ledger, recipe.training,
+            Hooks(evaluate, keep), monitor, folder, recipe.seed,
+        )  # fmt: skip
+        curve = {key: tuple(values) for key, values in monitor.curve().items()}
+    peak = peak_memory_mb()
+    chosen = progress.step
+    if recipe.training.choose == "best" and progress.best_step != progress.step:
+        device = next(model.encoder.parameters()).device
+        model = load_model(folder / "model")[0].to(device)
+        chosen = progress.best_step
+    predictions = predict_tasks(model, data.scored, recipe.training.precision)
+    modules = sum(model.parameters_of(name) for name in model.names)
+    result = RunResult(
+        scores=score_tasks(data.tasks, predictions, data.scored),
+        parameters=model.shared_parameters() + modules,
+        trained_parameters=modules + (model.shared_parameters() if model.tuned else 0),
+        one_model=model.shared_parameters() + model.heads.size(model.names[0]),
+        train_seconds=progress.seconds,
+        peak_memory_mb=peak,
+        answer_ms=answer_ms(model, data, recipe.training.precision),
+        steps=progress.step,
+        chosen_step=chosen,
+        ledger=ledger.summary(),
+        draws={name: tuple(shares) for name, shares in ledger.drawn_shares().items()},
+        curve=curve,
+    )
+    return result, predictions
+
+
+def _sampler(recipe: Recipe, data: Data) -> Sampler:
+    sizes = {name: len(rows) for name, rows in data.train.items()}
+    steps = recipe.training.steps_for(sum(sizes.values()))
+    return Sampler(
+        sizes,
+        {name: rows.lengths for name, rows in data.train.items()},
+        recipe.parsed_schedule(),
+        batch_size=recipe.training.batch_size,
+        steps=steps,
+        epochs=min(recipe.training.epochs, steps),
+        mode=recipe.training.batches,
+        seed=recipe.seed,
+    )
+
+
+def _model_file(recipe: Recipe, data: Data, fingerprint: str) -> ModelFile:
+    return ModelFile(
+        backbone=recipe.backbone.name,
+        backbone_fingerprint=fingerprint,
+        pretrained=recipe.backbone.pretrained,
+        seed=recipe.seed,
+        tuned=recipe.backbone.tuned,
+        pooling=recipe.backbone.pooling,
+        pooler=recipe.backbone.pooler_kind,
+        method=recipe.method,
+        max_length=recipe.training.max_length,
+        precision=recipe.training.precision,
+        tasks=tuple(task.model_dump(mode="json", exclude_none=True) for task in data.tasks),
+    )
+
+
+def _cards(model: JointModel, recipe: Recipe, data: Data, scores: Mapping[str, float], step: int) -> dict[str, Card]:
+    backbone = model.backbone
+    return {
+        task.name: Card(
+            task=task.name,
+            method=recipe.method,
+            backbone=recipe.backbone.name,
+            backbone_fingerprint=backbone.weights_fingerprint() if model.tuned else backbone.fingerprint,
+            tokenizer_fingerprint=tokenizer_fingerprint(backbone.tokenizer),
+            data_fingerprint=data_fingerprint(data.train[task.name]),
+            template=None,
+            seed=recipe.seed,
+            steps=step,
+            scores={task.metric: scores[task.name]},
+            licence=task.licence,
+            parents=(),
+            versions={key: value for key, value in machine().items() if key in ("multigraft", "torch", "transformers")},
+        )
+        for task in data.tasks
+    }
+
+
+@torch.inference_mode()
+def answer_ms(model: JointModel, data: Data, precision: str, repeats: int = 9) -> float:
+    """Milliseconds to answer one text for all tasks of the model: the median over `repeats`.
+
+    The text is the dev row of median length.
+    """
+    model.eval()
+    device = next(model.encoder.parameters()).device
+    rows = list(data.dev.values())
+    lengths = np.concatenate([r.lengths for r in rows])
+    middle = int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
+    bounds = np.cumsum([len(r) for r in rows])
+    owner = int(np.searchsorted(bounds, middle, side="right"))
+    row = middle - (int(bounds[owner - 1]) if owner else 0)
+    batch = collate(rows, [owner], [row], model.backbone.pad_id).to(device)
+    types = None if batch.token_type_ids is None else batch.token_type_ids[:1]
+    times = []
+    for _ in range(repeats + 2):
+        begin = time.perf_counter()
+        with computing_in(precision, device):
+            model.answer_all(batch.input_ids[:1], batch.attention_mask[:1], types, range(len(model.names))).cpu()
+        times.append(1000 * (time.perf_counter() - begin))
+    return float(np.median(times[2:]))
