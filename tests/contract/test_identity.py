@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.contract.conftest import UNFIT, Case, make_method, shared_backbone
 
 from multigraft.backbones.load import Backbone
 from multigraft.backbones.tiny import TINY_FAMILIES
 from multigraft.errors import UserError
-from tests.contract.conftest import NAMES, UNFIT, Case, make_method, shared_backbone
 
 
 def hooks_on(backbone: Backbone) -> int:

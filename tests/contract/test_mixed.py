@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import torch
+from tests.contract.conftest import NAMES, Case, hidden_of
 from torch import Tensor
 
 from multigraft.backbones.load import Backbone
 from multigraft.backbones.sites import Site
 from multigraft.methods.bank import Bank
-from tests.contract.conftest import NAMES, Case, hidden_of
 
 WIDE = torch.float64  # so that rounding is far below any fault
 WEIGHTS = torch.randn(7, 24, dtype=WIDE, generator=torch.Generator().manual_seed(3))  # of the loss: T D

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,10 @@ SetOption = Annotated[
         metavar="KEY.PATH=VALUE",
         help="Override a value of the recipe; repeatable. VALUE is YAML; lists go by number: rows.0.method=pal",
     ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder that $MULTIGRAFT_DATA stands for in suites; default: that variable."),
 ]
 
 BAD_INPUT = 2
@@ -75,6 +80,15 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
 def _say(label: str, message: str, colour: str) -> None:
     line = " ".join(part.strip() for part in message.splitlines())
     Console(stderr=True).print(Text(f"{label}: {line}", style=colour), soft_wrap=True)
+
+
+def point_to_data(folder: Path | None) -> None:
+    """Let `$MULTIGRAFT_DATA` in suites stand for `folder`, if one was given. Raises UserError when it is none."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise UserError("not a folder", where=f"--data {folder}", fix="give the folder that the suite's files lie in")
+    os.environ["MULTIGRAFT_DATA"] = str(folder.resolve())
 
 
 def print_json(value: Any) -> None:

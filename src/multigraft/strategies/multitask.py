@@ -18,6 +18,7 @@ from multigraft.evaluation.scoring import predict_tasks, score_tasks, targets
 from multigraft.files import new_folder, write_json
 from multigraft.library.card import Card, data_fingerprint, tokenizer_fingerprint
 from multigraft.library.model_folder import ModelFile, build_model, load_model, save_model
+from multigraft.methods.base import parse_method
 from multigraft.methods.joint import JointModel
 from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.sampler import Sampler
@@ -41,12 +42,14 @@ class Data:
     train: dict[str, Encoded]
     dev: dict[str, Encoded]
     scored: dict[str, Encoded]
+    backbone: Backbone  # with random weights: for its shapes and its tokenizer
 
     def only(self, name: str) -> Data:
         """One task of it."""
-        return Data(
-            [t for t in self.tasks if t.name == name], *({name: d[name]} for d in (self.train, self.dev, self.scored))
-        )
+        train, dev, scored = ({name: rows[name]} for rows in (self.train, self.dev, self.scored))
+        if self.scored is self.dev:
+            scored = dev
+        return Data([task for task in self.tasks if task.name == name], train, dev, scored, self.backbone)
 
 
 class RunResult(Record):
@@ -78,7 +81,12 @@ def load_data(recipe: Recipe) -> Data:
 
     dev = rows(DEV, recipe.scored_examples)
     scored = dev if recipe.score_on == DEV else rows(recipe.score_on, recipe.scored_examples)
-    return Data(tasks, rows("train", recipe.examples), dev, scored)
+    return Data(tasks, rows("train", recipe.examples), dev, scored, backbone)
+
+
+def check(recipe: Recipe, data: Data) -> None:
+    """Raises UserError when the recipe's method does not fit its backbone, before anything is trained."""
+    parse_method(recipe.method).specs(data.backbone)
 
 
 def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> RunResult:
@@ -165,11 +173,15 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
     sampler = _sampler(recipe, data)
     ledger = Ledger({name: len(rows) for name, rows in data.train.items()}, sampler.planned())
 
-    def evaluate(current: JointModel) -> dict[str, float]:
-        return score_tasks(data.tasks, predict_tasks(current, data.dev, recipe.training.precision), data.dev)
+    latest: dict[str, np.ndarray] = {}  # dev predictions of the model as it stands
+    kept: dict[str, np.ndarray] = {}  # and of the one that was kept
 
-    def keep(current: JointModel) -> None:
-        scores = evaluate(current)
+    def evaluate(current: JointModel) -> dict[str, float]:
+        latest.update(predict_tasks(current, data.dev, recipe.training.precision))
+        return score_tasks(data.tasks, latest, data.dev)
+
+    def keep(current: JointModel, scores: Mapping[str, float]) -> None:
+        kept.update(latest)
         cards = _cards(current, recipe, data, scores, sampler.step)
         save_model(folder / "model", current, _model_file(recipe, data, base), cards)
 
@@ -180,12 +192,12 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
         )  # fmt: skip
         curve = {key: tuple(values) for key, values in monitor.curve().items()}
     peak = peak_memory_mb()
-    chosen = progress.step
-    if recipe.training.choose == "best" and progress.best_step != progress.step:
+    chosen = progress.best_step if recipe.training.choose == "best" else progress.step
+    if chosen != progress.step:
         device = next(model.encoder.parameters()).device
         model = load_model(folder / "model")[0].to(device)
-        chosen = progress.best_step
-    predictions = predict_tasks(model, data.scored, recipe.training.precision)
+    known = kept if data.scored is data.dev else {}  # empty too when a finished training was only resumed
+    predictions = dict(known) or predict_tasks(model, data.scored, recipe.training.precision)
     modules = sum(model.parameters_of(name) for name in model.names)
     result = RunResult(
         scores=score_tasks(data.tasks, predictions, data.scored),

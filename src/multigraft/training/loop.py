@@ -13,9 +13,9 @@ from accelerate import Accelerator
 
 from multigraft.batching.collate import Batch, collate
 from multigraft.batching.encode import Encoded
+from multigraft.methods.joint import JointModel
 from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.sampler import Draw, Sampler
-from multigraft.methods.joint import JointModel
 from multigraft.training.checkpoint import load_checkpoint, save_checkpoint
 from multigraft.training.monitor import Monitor
 from multigraft.training.objective import row_losses, row_weights
@@ -39,7 +39,7 @@ class Hooks:
     """What the loop asks of its caller: dev scores of a model, and to keep a model."""
 
     evaluate: Callable[[JointModel], Mapping[str, float]]
-    keep: Callable[[JointModel], None]
+    keep: Callable[[JointModel, Mapping[str, float]], None]
 
 
 def train(
@@ -77,7 +77,9 @@ def train(
         monitor.on_step(progress.step, loss, factor)
         if sampler.at_epoch_end:
             progress.seconds += time.perf_counter() - started
-            _finish_epoch(model, optimizers, sampler, ledger, settings, hooks, monitor, progress, folder, accelerator)
+            _finish_epoch(
+                model, optimizers, sampler, ledger, settings, hooks, monitor, progress, folder, accelerator, epoch
+            )
             started = time.perf_counter()
     return progress
 
@@ -130,19 +132,23 @@ def _finish_epoch(
     progress: Progress,
     folder: Path,
     accelerator: Accelerator,
+    epoch: int,
 ) -> None:
-    """Score the model, keep it if it is the one to choose, and write a checkpoint."""
-    model.eval()
-    scores = hooks.evaluate(model)
-    average = sum(scores.values()) / len(scores)
-    better = progress.best_average is None or average > progress.best_average
-    if better:
-        progress.best_average, progress.best_step = average, progress.step
+    """Score the model when it is due, keep it if it is the one to choose, and write a checkpoint."""
+    last = progress.step == len(sampler)
+    if last or epoch % settings.score_every == 0:
+        model.eval()
+        scores = hooks.evaluate(model)
+        average = sum(scores.values()) / len(scores)
+        better = progress.best_average is None or average > progress.best_average
+        if better:
+            progress.best_average, progress.best_step = average, progress.step
+        if accelerator.is_main_process:
+            monitor.on_scores(progress.step, scores, average, better)
+            # Kept before the checkpoint is written: a run killed in between repeats the epoch and keeps it again.
+            if better if settings.choose == "best" else last:
+                hooks.keep(model, scores)
     if accelerator.is_main_process:
-        monitor.on_scores(progress.step, scores, average, better)
-        # Kept before the checkpoint is written: a run killed in between repeats the epoch and keeps it again.
-        if better if settings.choose == "best" else progress.step == len(sampler):
-            hooks.keep(model)
         state = {"progress": asdict(progress), "sampler": sampler.state(), "ledger": ledger.state()}
         save_checkpoint(folder / "checkpoint", model, optimizers, state)
     accelerator.wait_for_everyone()

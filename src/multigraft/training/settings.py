@@ -17,7 +17,10 @@ class TrainingSettings(Record):
     passes: float | None = Field(
         None, gt=0, description="length of the run as passes over all training rows together; or say `steps`"
     )
-    epochs: int = Field(3, gt=0, description="parts of the run: after each the model is scored and a checkpoint kept")
+    epochs: int = Field(
+        3, gt=0, description="parts of the run, which schedules count in: after each a checkpoint is kept"
+    )
+    score_every: int = Field(1, gt=0, description="epochs between dev scores; the last epoch is always scored")
     batch_size: int = Field(32, gt=0, description="rows in a step")
     batches: Mode = Field(
         "one_task",

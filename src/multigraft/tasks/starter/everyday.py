@@ -74,7 +74,9 @@ def weight(draw: Draw, known: bool) -> Row:
         for level in levels
     )
     text = draw.say(
-        f"[is {first} heavier than {second}|which is heavier, {first} or {second}|{first} or {second}: what weighs more]?"
+        "[is {first} heavier than {second}|which is heavier, {first} or {second}|{first} or {second}: what weighs more]?",
+        first=first,
+        second=second,
     )
     return {"question": text, "answer": "first" if levels[0] > levels[1] else "second"}
 

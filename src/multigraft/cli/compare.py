@@ -1,0 +1,51 @@
+"""`multigraft compare`: several ways of sharing on equal terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="YAML file with the rows to compare.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for runs and results; default runs/RECIPE.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds, from 0; default: the recipe's.")] = None,
+    overrides: SetOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and score every row of RECIPE with every seed; write results.json and report.html.
+
+    Runs that are finished in the output folder are not repeated, and one that was stopped goes on where it was.
+    """
+    from rich.console import Console
+
+    from multigraft.cli.common import apply_overrides, point_to_data
+    from multigraft.settings import build
+    from multigraft.strategies.recipe import CompareRecipe, read_recipe
+
+    point_to_data(data)
+    values = apply_overrides(read_recipe(recipe), overrides)
+    if seeds is not None:
+        values["seeds"] = list(range(seeds))
+    settings = build(CompareRecipe, values, recipe)
+    settings.resolved(recipe)
+    folder = output or Path("runs") / recipe.stem
+    console = Console(stderr=True)
+
+    from multigraft.reports import html, tables
+    from multigraft.strategies.compare import compare
+
+    with keeping(f"finished runs and checkpoints are kept in {folder}; the same command goes on from there"):
+        results = compare(settings, folder, announce=lambda line: console.print(line, highlight=False), quiet=as_json)
+    page = folder / "report.html"
+    html.write(results, page)
+    if as_json:
+        print_json(results.model_dump(mode="json"))
+    else:
+        tables.show(results, Console())
+        console.print(f"The page: {page}", highlight=False)

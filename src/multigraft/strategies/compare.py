@@ -1,0 +1,189 @@
+"""The comparison: every row of a recipe with every seed, on equal terms, and what can be said of the differences."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from multigraft.errors import UserError
+from multigraft.evaluation.baselines import bag_of_words, majority
+from multigraft.evaluation.metrics import average, score
+from multigraft.evaluation.statistics import Predictions, holm, interval, mean_stderr, paired
+from multigraft.files import write_json
+from multigraft.runinfo import machine
+from multigraft.strategies import multitask
+from multigraft.strategies.multitask import Data, RunResult
+from multigraft.strategies.recipe import CompareRecipe, Recipe
+from multigraft.strategies.results import Curve, Difference, Draws, Estimate, Results, Row, TaskSummary
+from multigraft.tasks.task import Task
+
+Announce = Callable[[str], None]
+
+
+def compare(
+    recipe: CompareRecipe, folder: Path, *, announce: Announce = lambda line: None, quiet: bool = False
+) -> Results:
+    """Run what is not finished in `folder` yet, and write `folder/results.json`.
+
+    Rows share the data, the seeds and the number of rows drawn. Runs are kept under `folder/runs/KEY/seed-N`;
+    two processes may work on different seeds of one folder at the same time. `announce` is told of every run.
+    Raises UserError for a row that cannot be run, before the first run starts.
+    """
+    rows = recipe.resolved()
+    if _same_as_before(recipe, folder):
+        return Results.model_validate_json((folder / "results.json").read_text())
+    data = _DataCache()
+    todo = [(label, row, seed) for seed in recipe.seeds for label, row in rows if not _finished(folder, row, seed)]
+    for _, row in rows:
+        multitask.check(row, data.of(row))
+    for number, (label, row, seed) in enumerate(todo, 1):
+        announce(f"run {number} of {len(todo)}: {label}, seed {seed}")
+        seeded = row.model_copy(update={"seed": seed})
+        with _claimed(run_folder(folder, row, seed)) as place:
+            multitask.run(seeded, data.of(row), place, quiet=quiet)
+    results = _results(recipe, rows, data, folder)
+    write_json(folder / "results.json", results.model_dump(mode="json"))
+    return results
+
+
+def run_folder(folder: Path, row: Recipe, seed: int) -> Path:
+    """Where the run of a row with a seed is kept."""
+    return folder / "runs" / row.key() / f"seed-{seed}"
+
+
+def _finished(folder: Path, row: Recipe, seed: int) -> bool:
+    return multitask.finished(run_folder(folder, row, seed)) is not None
+
+
+def _same_as_before(recipe: CompareRecipe, folder: Path) -> bool:
+    path = folder / "results.json"
+    return path.exists() and json.loads(path.read_text())["settings"] == recipe.model_dump(mode="json")
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[Path]:
+    """The folder of a run, for this process only. Raises UserError when another one is at work there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError("another process is at work here", where=folder, fix="wait for it to end") from None
+        yield folder
+
+
+class _DataCache:
+    """Encoded data, read once for all rows that read the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Data] = {}
+
+    def of(self, row: Recipe) -> Data:
+        key = json.dumps([row.suite, row.tasks, row.examples, row.scored_examples, row.score_on,
+                          row.backbone.name, row.training.max_length])  # fmt: skip
+        if key not in self._known:
+            self._known[key] = multitask.load_data(row)
+        return self._known[key]
+
+
+def _results(recipe: CompareRecipe, rows: list[tuple[str, Recipe]], data: _DataCache, folder: Path) -> Results:
+    tasks = data.of(recipe).tasks
+    metrics = {task.name: task.metric for task in tasks}
+    found = {row.key(): _predictions(folder, row, recipe.seeds) for _, row in rows}
+    return Results(
+        title=recipe.title,
+        suite=recipe.suite,
+        backbone=recipe.backbone.name,
+        examples=recipe.examples,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        machine=machine(),
+        settings=recipe.model_dump(mode="json"),
+        tasks=tuple(_summary(recipe, task) for task in tasks),
+        rows=tuple(_row(label, row, folder, recipe.seeds, found[row.key()], metrics) for label, row in rows),
+        differences=tuple(_differences(found, metrics)),
+    )
+
+
+def _summary(recipe: Recipe, task: Task) -> TaskSummary:
+    """A task and its trivial baselines, fitted on the rows that the models are trained on."""
+    train = task.examples("train", recipe.examples)
+    scored = task.examples(recipe.score_on, recipe.scored_examples)
+    wanted = np.array([row.target for row in scored], dtype=np.float64)
+    return TaskSummary(
+        name=task.name,
+        cluster=", ".join(task.clusters),
+        kind=task.output.kind,
+        metric=task.metric,
+        train_rows=len(train),
+        evaluation_rows=len(scored),
+        split=recipe.score_on,
+        majority=score(task.metric, majority(train, scored, task), wanted),
+        bag_of_words=score(task.metric, bag_of_words(train, scored, task), wanted),
+    )
+
+
+def _predictions(folder: Path, row: Recipe, seeds: tuple[int, ...]) -> Predictions:
+    runs = [multitask.predictions_of(run_folder(folder, row, seed)) for seed in seeds]
+    return {task: (runs[0][task][0], [run[task][1] for run in runs]) for task in runs[0]}
+
+
+def _row(
+    label: str, recipe: Recipe, folder: Path, seeds: tuple[int, ...], found: Predictions, metrics: dict[str, str]
+) -> Row:
+    results = [_result(folder, recipe, seed) for seed in seeds]
+    first = results[0]
+    return Row(
+        id=recipe.key(),
+        label=label,
+        strategy=recipe.strategy,
+        method=None if recipe.strategy != "module" else recipe.method["name"],
+        schedule="" if recipe.separate else recipe.schedule["name"],
+        tuned=recipe.backbone.tuned,
+        seeds=seeds,
+        scores={
+            task: _estimate([result.scores[task] for result in results], {task: found[task]}, metrics)
+            for task in metrics
+        },
+        average=_estimate([average(result.scores) for result in results], found, metrics),
+        parameters=first.parameters,
+        trained_parameters=first.trained_parameters,
+        relative=first.parameters / first.one_model,
+        train_seconds=float(np.mean([result.train_seconds for result in results])),
+        peak_memory_mb=max(result.peak_memory_mb for result in results),
+        answer_ms=float(np.median([result.answer_ms for result in results])),
+        ledger={task: Draws.model_validate(entry) for task, entry in first.ledger.items()},
+        draws=first.draws,
+        curves=tuple(
+            Curve.model_validate({"seed": seed, **result.curve})
+            for seed, result in zip(seeds, results, strict=True)
+            if result.curve
+        ),
+    )
+
+
+def _result(folder: Path, recipe: Recipe, seed: int) -> RunResult:
+    result = multitask.finished(run_folder(folder, recipe, seed))
+    assert result is not None
+    return result
+
+
+def _estimate(values: list[float], found: Predictions, metrics: dict[str, str]) -> Estimate:
+    mean, stderr = mean_stderr(values)
+    bounds = interval(found, {task: metrics[task] for task in found})
+    return Estimate(values=tuple(values), mean=mean, stderr=stderr, interval=bounds)
+
+
+def _differences(found: dict[str, Predictions], metrics: dict[str, str]) -> Iterator[Difference]:
+    """All pairs of rows; p-values adjusted for testing them together (Holm)."""
+    pairs = list(itertools.combinations(found, 2))
+    tested = [paired(found[a], found[b], metrics) for a, b in pairs]
+    adjusted = holm([test.p for test in tested])
+    for (a, b), test, p in zip(pairs, tested, adjusted, strict=True):
+        yield Difference(a=a, b=b, difference=test.difference, interval=test.interval, p=p)
