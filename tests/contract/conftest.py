@@ -222,7 +222,7 @@ def make_joint() -> Iterator[MakeJoint]:
     ) -> JointModel:
         backbone = case.backbone() if backbone is None else backbone
         bank = case.bank(backbone, tasks, noise)
-        heads = Heads(backbone, {name: WIDTHS[name] for name in tasks}, pooler=pooler)
+        heads = Heads(backbone, {name: WIDTHS[name] for name in tasks}, pooler=pooler).to(bank.stack.values.dtype)
         made.append(JointModel(backbone, bank, heads, pooling=pooling, tuned=tuned).eval())
         return made[-1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -31,7 +31,9 @@ STEPS: list[tuple[list[int], list[int]]] = [
 NAMES = [task.name for task in TASKS]
 
 
-def check_together_is_apart(case: Case, make_joint: MakeJoint, dtype: torch.dtype, optimizer: str) -> None:
+def check_together_is_apart(
+    case: Case, make_joint: MakeJoint, dtype: torch.dtype, optimizer: str, compared: Sequence[str]
+) -> None:
     settings = training_settings(optimizer=optimizer, clip=0.5)
     backbone = case.backbone(dtype)
     together = make_joint(case, backbone=backbone, pooler="per_task")
@@ -40,7 +42,8 @@ def check_together_is_apart(case: Case, make_joint: MakeJoint, dtype: torch.dtyp
     for tasks, rows in STEPS:
         training.step(tasks, rows)
     together.bank.detach()
-    for index, name in enumerate(NAMES):
+    for name in compared:
+        index = NAMES.index(name)
         alone = make_joint(case, [name], backbone=backbone, pooler="per_task")
         alone.bank.stack.load_expert(name, start[index])
         own = Training(alone, [encoded_tasks()[index]], settings)
@@ -50,23 +53,22 @@ def check_together_is_apart(case: Case, make_joint: MakeJoint, dtype: torch.dtyp
                 own.step([0] * len(mine), mine)
         alone.bank.detach()
         moved = together.bank.stack.expert(name)
-        for key, value in alone.bank.stack.expert(name).items():
-            torch.testing.assert_close(moved[key], value, msg=lambda text, key=key: f"{name}: {key}: {text}")
-        head = together.heads.expert(name)
-        for key, value in alone.heads.expert(name).items():
-            torch.testing.assert_close(head[key], value, msg=lambda text, key=key: f"{name} head: {key}: {text}")
+        torch.testing.assert_close(moved, alone.bank.stack.expert(name))
+        torch.testing.assert_close(together.heads.expert(name), alone.heads.expert(name))
         if case.changes:
             assert any(not torch.allclose(moved[key], value, atol=1e-3) for key, value in start[index].items())
 
 
 def test_together_is_apart(plain_case: Case, make_joint: MakeJoint) -> None:
     # In float64: Adam makes a whole step of a gradient that is nothing but rounding.
-    check_together_is_apart(plain_case, make_joint, torch.float64, "adamw")
+    check_together_is_apart(plain_case, make_joint, torch.float64, "adamw", NAMES)
 
 
 @pytest.mark.parametrize("method", ["heads_only", "low_rank", "adapter", "lhuc"])
 def test_together_is_apart_with_adafactor(method: str, make_joint: MakeJoint) -> None:
-    check_together_is_apart(Case(make_method(method, {}), "bert"), make_joint, torch.float32, "adafactor")
+    # A softmax does not see a bias that all options of a row share, and Adafactor makes steps of rounding too.
+    compared = [name for name in NAMES if name != "options"]
+    check_together_is_apart(Case(make_method(method, {}), "bert"), make_joint, torch.float32, "adafactor", compared)
 
 
 def rows_of(training: Training) -> Iterator[tuple[str, Tensor]]:

@@ -27,14 +27,15 @@ class Backbone:
     `family`, `name`, `pooler` (dense map of the pretrained pooler as weight `D D` and bias `D`, or None).
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, name: str) -> None:
-        self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.config: Any = model.config
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self.model: nn.Module = model
+        self.tokenizer, self.name = tokenizer, name
+        self.config = model.config
         self.family: Family = family_of(self.config.model_type, name)
         pooler = getattr(model, "pooler", None)
         self.pooler: nn.Linear | None = pooler.dense if pooler is not None else None
         if pooler is not None:
-            model.pooler = None  # type: ignore[assignment]
+            model.pooler = None
 
     @property
     def width(self) -> int:
@@ -80,8 +81,9 @@ class Backbone:
     def linear(self, layer: int, part: str) -> tuple[int, int]:
         """Input and output width of a linear map of a layer (q, k, v, o, up, down)."""
         port = self.port(Site("linear", layer, part))
-        out = (port.stop - port.start) if port.stop is not None else int(port.module.out_features)
-        return int(port.module.in_features), out
+        module: Any = port.module
+        out = (port.stop - port.start) if port.stop is not None else module.out_features
+        return int(module.in_features), int(out)
 
     def layer(self, index: int) -> nn.Module:
         """The index-th layer."""

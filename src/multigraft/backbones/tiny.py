@@ -37,7 +37,8 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """A word tokenizer of 67 entries: five special tokens, the letters, the digits and some words."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    words = ["the", "a", "not", "is", "good", "bad", "big", "small", "cat", "dog", "red", "blue", "yes", "no", "who", "why", "where", "one", "two", "more"]
+    sentence = "the a not is good bad big small cat dog red blue yes no who why where one two more"
+    words = sentence.split(" ")
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1) if chr(c) not in words]
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters, *"0123456789", *".,?!:'-"]
     vocabulary = {word: index for index, word in enumerate(entries[:67])}

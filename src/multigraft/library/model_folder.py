@@ -21,7 +21,7 @@ from multigraft.errors import UserError
 from multigraft.files import new_folder, write_json
 from multigraft.library.card import Card
 from multigraft.methods.bank import Bank
-from multigraft.methods.base import method_record, parse_method
+from multigraft.methods.base import parse_method
 from multigraft.methods.heads import Heads, PoolerKind, Pooling
 from multigraft.methods.joint import JointModel
 from multigraft.settings import Record, build, read_yaml
@@ -84,6 +84,18 @@ def _is_saved(name: str, tuned: bool) -> bool:
     return tuned or name.startswith("pooler.")
 
 
+def find_models(folder: Path) -> list[Path]:
+    """The model folders that a run left in `folder`: itself, its `model`, or one in each task's folder.
+
+    Raises UserError when there is none.
+    """
+    for places in ([folder], [folder / "model"], sorted(folder.glob("*/model"))):
+        found = [place for place in places if (place / "model.json").exists()]
+        if found:
+            return found
+    raise UserError("no model in here", where=folder, fix="give the folder that train wrote")
+
+
 def load_model(folder: Path) -> tuple[JointModel, dict[str, Task], ModelFile]:
     """A trained model, its tasks by name, and its settings.
 
@@ -143,8 +155,3 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise UserError("the file is missing", where=path, fix="train the model again") from None
     except (OSError, SafetensorError) as error:
         raise UserError(f"damaged: {error}", where=path, fix="train the model again") from None
-
-
-def method_of(model: JointModel) -> dict[str, Any]:
-    """The model's method as cards hold it."""
-    return method_record(model.bank.method)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from multigraft.backbones.load import Backbone
 from multigraft.methods.functional import linear
-from multigraft.methods.stack import Spec, Stack, Weights
+from multigraft.methods.stack import Spec, Stack, Weights, fresh_tensors
 
 Pooling = Literal["first", "mean"]
 PoolerKind = Literal["shared", "per_task", "none"]
@@ -45,8 +45,10 @@ class Heads(nn.Module):
         if pooler == "per_task":
             specs |= {"pooler.weight": Spec((d, d), STD), "pooler.bias": Spec((d,))}
         self.stack = Stack(specs, list(outputs), seed)
-        for name in outputs:
-            self.load_expert(name, self.expert(name))
+        for name, c in outputs.items():
+            # Drawn at its own width, so that it starts as it does without wider heads beside it.
+            own = {**specs, "weight": Spec((c, d), STD), "bias": Spec((c,))}
+            self.load_expert(name, fresh_tensors(own, name, seed))
         self.pooler: nn.Linear | None = None
         if pooler == "shared":
             self.pooler = _shared_pooler(backbone, seed)
@@ -59,7 +61,7 @@ class Heads(nn.Module):
     def forward(self, pooled: Tensor, experts: Sequence[int], local: Tensor | None) -> Tensor:
         """Values of each row's own head: B C, float32; pooled: B D, `experts` and `local` as in `Stack.select`."""
         with torch.autocast(pooled.device.type, enabled=False):
-            x = pooled.float()
+            x = pooled.to(self.stack.values.dtype)
             weights = self.stack.select(experts, local)
             if self.pooler is not None:
                 x = torch.tanh(self.pooler(x))

@@ -27,6 +27,13 @@ class Spec:
         return math.prod(self.shape)
 
 
+def fresh_tensors(specs: Mapping[str, Spec], name: str, seed: int) -> dict[str, Tensor]:
+    """How an expert starts. It depends on its specs, its name and the seed, not on its neighbours."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=7).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+    return {key: torch.randn(s.shape, generator=generator) * s.std + s.fill for key, s in specs.items()}
+
+
 class Weights:
     """The named tensors of the experts that one batch uses.
 
@@ -70,10 +77,7 @@ class Stack(nn.Module):
         return sum(self._sizes)
 
     def _initial(self, name: str) -> Tensor:
-        """Starting values of an expert: F. They depend on the seed and its name, not on its neighbours."""
-        digest = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=7).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
-        parts = [torch.randn(s.size, generator=generator) * s.std + s.fill for s in self.specs.values()]
+        parts = [tensor.flatten() for tensor in fresh_tensors(self.specs, name, self.seed).values()]
         return torch.cat(parts) if parts else torch.empty(0)
 
     def select(self, experts: Sequence[int], local: Tensor | None) -> Weights:

@@ -25,11 +25,11 @@ class Ledger:
         self._counts = {name: np.zeros(planned.shape, dtype=np.int64) for name in _COUNTS}
 
     def record(
-        self, tasks: np.ndarray, tokens: np.ndarray, padded_length: int, truncated: np.ndarray, epoch: int
+        self, tasks: np.ndarray, tokens: np.ndarray, padded_length: int | np.ndarray, truncated: np.ndarray, epoch: int
     ) -> None:
         """Enter one batch: task, tokens without padding and whether it was cut, of every row, each (B,); epoch from 1.
 
-        padded_length: tokens per row with padding.
+        padded_length: positions with padding that a row takes, one figure or (B,).
         """
         columns: tuple[ArrayLike, ...] = (1, tokens, padded_length, truncated)
         for name, values in zip(_COUNTS, columns, strict=True):

@@ -95,7 +95,7 @@ class _DataCache:
 
 def _results(recipe: CompareRecipe, rows: list[tuple[str, Recipe]], data: _DataCache, folder: Path) -> Results:
     tasks = data.of(recipe).tasks
-    metrics = {task.name: task.metric for task in tasks}
+    metrics: dict[str, str] = {task.name: task.metric for task in tasks}
     found = {row.key(): _predictions(folder, row, recipe.seeds) for _, row in rows}
     return Results(
         title=recipe.title,

@@ -221,7 +221,7 @@ def _sampler(recipe: Recipe, data: Data) -> Sampler:
     steps = recipe.training.steps_for(sum(sizes.values()))
     return Sampler(
         sizes,
-        {name: rows.lengths for name, rows in data.train.items()},
+        {name: rows.lengths.tolist() for name, rows in data.train.items()},
         recipe.parsed_schedule(),
         batch_size=recipe.training.batch_size,
         steps=steps,

@@ -34,7 +34,7 @@ class DenseAdafactor(torch.optim.Optimizer):
                         state["columns"] = p.new_zeros(*p.shape[:-2], p.shape[-1])
                 state["step"] += 1
                 moments = [state[key][None] for key in ("rows", "columns") if key in state]
-                direction = adafactor_direction(p.grad[None], moments, state["step"].view(1, 1), 1e-30)[0]
+                direction = adafactor_direction(p.grad[None], moments, state["step"].view(1, 1), 1e-30, p.numel())[0]
                 p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(direction, alpha=group["lr"])
 
 

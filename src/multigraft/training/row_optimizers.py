@@ -109,14 +109,18 @@ class RowAdafactor(RowOptimizer):
         ):
             slope = slope.view(-1, *spec.shape)
             moments = [named[key] for key in (f"{name}/rows", f"{name}/columns", name) if key in named]
-            value.sub_(learning_rate * adafactor_direction(slope, moments, counts, self.eps).flatten(1))
+            # The padding of a narrow head, which has no gradient, must not make its update look small.
+            entries = slope.flatten(1).count_nonzero(1).clamp(min=1)
+            value.sub_(learning_rate * adafactor_direction(slope, moments, counts, self.eps, entries).flatten(1))
 
 
-def adafactor_direction(grad: Tensor, moments: list[Tensor], counts: Tensor, eps: float) -> Tensor:
+def adafactor_direction(
+    grad: Tensor, moments: list[Tensor], counts: Tensor, eps: float, entries: Tensor | int
+) -> Tensor:
     """Direction of an Adafactor step for K tensors at once; updates their `moments` in place.
 
     `grad`: K followed by the tensor's shape; `moments`: row and column means of a matrix, or the full squares
-    of a vector; `counts`: K 1.
+    of a vector; `counts`: K 1; `entries`: K, over how many values the update's root mean square is taken.
     """
     square = grad.square() + eps
     decay = 1 - counts.pow(-0.8)
@@ -130,7 +134,7 @@ def adafactor_direction(grad: Tensor, moments: list[Tensor], counts: Tensor, eps
     else:
         moments[0].lerp_(square, (1 - decay).expand_as(square))
         update = grad * moments[0].rsqrt()
-    root = update.flatten(1).square().mean(1).sqrt().view_as(decay)
+    root = (update.flatten(1).square().sum(1) / entries).sqrt().view_as(decay)
     return update / root.clamp(min=1.0)
 
 

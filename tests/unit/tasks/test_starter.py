@@ -13,7 +13,7 @@ from multigraft.tasks.starter.source import Row
 from multigraft.tasks.starter.words import words
 
 # Of the rows of the suite. When a grammar or a word list is changed, so are the scores in docs/starter.md.
-DIGEST = "?"
+DIGEST = "4bc5ab50bf4edd1bc9d397274524fb2b077dd8ea54ef5cf3967e43f14c4bd763"
 
 SPLITS = ("train", "validation", "test")
 TASKS = {source.name: source for source in starter.sources()}

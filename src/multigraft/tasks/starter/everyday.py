@@ -74,7 +74,8 @@ def weight(draw: Draw, known: bool) -> Row:
         for level in levels
     )
     text = draw.say(
-        "[is {first} heavier than {second}|which is heavier, {first} or {second}|{first} or {second}: what weighs more]?",
+        "[is {first} heavier than {second}|which is heavier, {first} or {second}"
+        "|{first} or {second}: what weighs more]?",
         first=first,
         second=second,
     )
