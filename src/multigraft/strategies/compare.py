@@ -101,7 +101,7 @@ def _results(recipe: CompareRecipe, rows: list[tuple[str, Recipe]], data: _DataC
         title=recipe.title,
         suite=recipe.suite,
         backbone=recipe.backbone.name,
-        examples=recipe.examples,
+        examples=recipe.examples if isinstance(recipe.examples, int) else None,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         machine=machine(),
         settings=recipe.model_dump(mode="json"),
@@ -113,7 +113,7 @@ def _results(recipe: CompareRecipe, rows: list[tuple[str, Recipe]], data: _DataC
 
 def _summary(recipe: Recipe, task: Task) -> TaskSummary:
     """A task and its trivial baselines, fitted on the rows that the models are trained on."""
-    train = task.examples("train", recipe.examples)
+    train = task.examples("train", recipe.cap(task.name))
     scored = task.examples(recipe.score_on, recipe.scored_examples)
     wanted = np.array([row.target for row in scored], dtype=np.float64)
     return TaskSummary(

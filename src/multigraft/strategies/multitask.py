@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,12 +77,18 @@ def load_data(recipe: Recipe) -> Data:
     backbone = load_backbone(recipe.backbone.name, pretrained=False)
     length = min(recipe.training.max_length, backbone.max_length)
 
-    def rows(split: str, limit: int | None) -> dict[str, Encoded]:
-        return {t.name: encode(t, t.examples(split, limit), backbone.tokenizer, length) for t in tasks}
+    for name in recipe.examples if isinstance(recipe.examples, dict) else ():
+        suite.subset([name])  # raises for a cap on a task that is not there
 
-    dev = rows(DEV, recipe.scored_examples)
-    scored = dev if recipe.score_on == DEV else rows(recipe.score_on, recipe.scored_examples)
-    return Data(tasks, rows("train", recipe.examples), dev, scored, backbone)
+    def rows(task: Task, split: str, limit: int | None) -> Encoded:
+        return encode(task, task.examples(split, limit), backbone.tokenizer, length)
+
+    train = {task.name: rows(task, "train", recipe.cap(task.name)) for task in tasks}
+    dev = {task.name: rows(task, DEV, recipe.scored_examples) for task in tasks}
+    scored = dev
+    if recipe.score_on != DEV:
+        scored = {task.name: rows(task, recipe.score_on, recipe.scored_examples) for task in tasks}
+    return Data(tasks, train, dev, scored, backbone)
 
 
 def check(recipe: Recipe, data: Data) -> None:
@@ -108,6 +115,7 @@ def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> Run
         )
         save_file({name: targets(rows) for name, rows in data.scored.items()}, new / "targets.safetensors")
         write_json(new / "result.json", result.model_dump(mode="json"))
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of no more use, and three times the model's size
     return result
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from multigraft.errors import UserError
 from multigraft.methods.base import METHODS, method_record, parse_method
@@ -41,7 +41,9 @@ class Recipe(Record):
 
     suite: str = Field(description="embedded name or folder")
     tasks: tuple[str, ...] | None = Field(None, description="only these tasks of the suite")
-    examples: int | None = Field(None, gt=0, description="at most this many training rows of each task")
+    examples: PositiveInt | dict[str, PositiveInt] | None = Field(
+        None, description="at most this many training rows of each task, or of each task by name"
+    )
     scored_examples: int | None = Field(None, gt=0, description="at most this many rows of each scored split")
     score_on: str = Field("validation", description="split of the final scores")
     backbone: BackboneSettings = BackboneSettings()
@@ -68,6 +70,10 @@ class Recipe(Record):
         if self.separate:
             return "separate"
         return "shared" if self.method["name"] == "heads_only" else "module"
+
+    def cap(self, task: str) -> int | None:
+        """At most this many training rows of a task."""
+        return self.examples.get(task) if isinstance(self.examples, dict) else self.examples
 
     def parsed_schedule(self) -> Schedule:
         """The schedule with its settings."""

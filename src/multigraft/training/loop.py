@@ -32,6 +32,7 @@ class Progress:
     best_average: float | None = None
     best_step: int = 0
     seconds: float = 0.0  # spent on training, without scoring and saving
+    saved_at: float = 0.0  # `seconds` at the newest checkpoint
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def train(
     """Train `model` on the sampler's draws; `data[i]` are the encoded training rows of task i.
 
     After every epoch the model is scored, kept if it is to be chosen, and a checkpoint is written to
-    `folder/checkpoint`; a run that finds one goes on from there and ends as if it had not stopped, bit for
+    `folder/checkpoint` when one is due; a run that finds one goes on from there and ends as if it had not stopped, bit for
     bit on the CPU. Each epoch's dropout is seeded anew, so a checkpoint needs no generator state.
     """
     accelerator = Accelerator()
@@ -148,7 +149,9 @@ def _finish_epoch(
             # Kept before the checkpoint is written: a run killed in between repeats the epoch and keeps it again.
             if better if settings.choose == "best" else last:
                 hooks.keep(model, scores)
-    if accelerator.is_main_process:
+    due = progress.seconds - progress.saved_at >= settings.checkpoint_seconds
+    if accelerator.is_main_process and (due or last):
+        progress.saved_at = progress.seconds
         state = {"progress": asdict(progress), "sampler": sampler.state(), "ledger": ledger.state()}
         save_checkpoint(folder / "checkpoint", model, optimizers, state)
     accelerator.wait_for_everyone()

@@ -28,6 +28,9 @@ class TrainingSettings(Record):
         "parallel: batch_size rows of every task in each step",
     )
     max_length: int = Field(128, gt=1, description="tokens of a text; longer ones are cut")
+    checkpoint_seconds: float = Field(
+        60, ge=0, description="least time between checkpoints, which are written at ends of epochs; 0: at each"
+    )
     optimizer: Literal["adamw", "adafactor"] = Field("adamw", description="with state for each expert")
     learning_rate: float = Field(5e-5, gt=0, description="of the backbone")
     module_learning_rate: float = Field(5e-4, gt=0, description="of modules and heads")

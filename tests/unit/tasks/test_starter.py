@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from multigraft.errors import UserError
 from multigraft.tasks import starter
 from multigraft.tasks.starter.grammar import Draw, listed, plural, sentence
 from multigraft.tasks.starter.source import Row
@@ -127,7 +128,7 @@ def test_failed_generation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setenv("MULTIGRAFT_HOME", str(tmp_path))
     monkeypatch.setattr(starter, "generate", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="disk full; set MULTIGRAFT_HOME"):
         starter.load()
     assert not list(tmp_path.iterdir())
 

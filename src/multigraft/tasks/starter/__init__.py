@@ -11,10 +11,12 @@ import importlib
 import os
 import pkgutil
 import shutil
+import uuid
 from pathlib import Path
 
 import yaml
 
+from multigraft.errors import UserError
 from multigraft.files import new_folder
 from multigraft.tasks.starter.source import Source
 from multigraft.tasks.suite import Suite, load_suite
@@ -30,7 +32,7 @@ def sources() -> list[Source]:
 
 
 def generate(folder: Path) -> None:
-    """Write the suite into a new `folder`. The same bytes on every machine."""
+    """Write the suite into `folder`, which exists or not but holds none of its tasks. The same rows everywhere."""
     clusters: dict[str, list[str]] = {}
     for source in sources():
         source.write(folder / source.name)
@@ -46,17 +48,28 @@ def generate(folder: Path) -> None:
 
 
 def load() -> Suite:
-    """The suite, from the cache folder when it has been generated before."""
+    """The suite, from the cache folder if it was generated before. Raises UserError when that is not writable."""
     folder = _cache() / f"starter-{_version()}"
     if not folder.exists():
-        own = folder.with_name(f"{folder.name}.{os.getpid()}")
-        with new_folder(own) as temporary:
-            generate(temporary)
         try:
-            own.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(own)
+            _generate_once(folder)
+        except OSError as error:
+            fix = "set MULTIGRAFT_HOME to a folder that can be written"
+            raise UserError(f"cannot be written: {error.strerror or error}", where=folder, fix=fix) from None
     return load_suite(folder)
+
+
+def _generate_once(folder: Path) -> None:
+    """Make `folder`, unless another process, which may be at it too, is faster."""
+    own = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+    with new_folder(own) as temporary:
+        generate(temporary)
+    try:
+        own.rename(folder)
+    except OSError:
+        shutil.rmtree(own)
+        if not folder.exists():
+            raise
 
 
 def _cache() -> Path:

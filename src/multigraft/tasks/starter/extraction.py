@@ -65,7 +65,7 @@ TASKS = [
         description="Copy the part of the message that says where the meeting is.",
         inputs=["message"],
         output={"kind": "text", "field": "place"},
-        metric="rougeL",
+        metric="exact_match",
         row=appointment,
         train=1_000,
     ),
