@@ -56,7 +56,7 @@ def grouped(rows: Sequence[Example], values: Sequence[float]) -> np.ndarray:
 
 
 def baselines(task: Task) -> tuple[float, float]:
-    """Scores of the most frequent answer and of bag of words; of a copy of the first field where a text is asked for."""
+    """Scores of the most frequent answer, and of bag of words; for a text, of a copy of the first field."""
     train, test = task.examples("train"), task.examples("test")
     if not isinstance(task.output, Text):
         return tuple(score(task.metric, guess(train, test, task), targets(test)) for guess in (majority, bag_of_words))
@@ -125,10 +125,7 @@ class Model(nn.Module):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda at: min(1.0, (at + 1) / (0.1 * total)) * (1 - at / total)
         )
-        rows = [
-            task.examples("train", CAP) if len(task.examples("train")) > CAP else task.examples("train")
-            for task in tasks
-        ]
+        rows = [task.examples("train", CAP) for task in tasks]
         order = np.random.default_rng(seed)
         for at in range(total):
             which = at % len(tasks)
@@ -157,57 +154,54 @@ class Model(nn.Module):
 def table(head: str, rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table."""
     columns = head.split(", ")
-    print("\n| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for row in rows:
-        print(
-            "| "
-            + " | ".join(
-                "–" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row
-            )
-            + " |"
-        )
+    for cells in [columns, ["---"] * len(columns), *rows]:
+        texts = ["–" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells]
+        print("|", " | ".join(texts), "|", flush=True)
+    print()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", help="tasks to score (default: all, and the relations)")
-    parser.add_argument("--steps", type=int, default=200, help="steps of 16 rows per task")
-    parser.add_argument("--seeds", type=int, default=2, help="runs per cell of the second table")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    tasks = starter.load().subset(options.tasks).tasks if options.tasks else starter.load().tasks
+def scores(tasks: dict[str, Task], steps: int) -> None:
+    """Print the scores of every task, and those of large tasks' heads on other tasks with the same labels."""
     rows, transfer = [], []
     for name, task in tasks.items():
         sizes = "/".join(str(len(task.examples(split))) for split in ("train", "validation", "test"))
         plain = None
         if not isinstance(task.output, Text):
-            model = Model([task], seed=0).fit([task], options.steps, seed=0)
+            model = Model([task], seed=0).fit([task], steps, seed=0)
             plain = model.test(task)
-            transfer += [
-                (name, other, model.test(tasks[other], name))
-                for big, other in SAME_LABELS
-                if big == name and other in tasks
-            ]
-        baseline, words = baselines(task)
-        rows.append((name, task.output.kind, sizes, task.metric, baseline, words, plain))
+            others = [other for large, other in SAME_LABELS if large == name and other in tasks]
+            transfer += [(name, other, model.test(tasks[other], name)) for other in others]
+        rows.append((name, task.output.kind, sizes, task.metric, *baselines(task), plain))
     table("task, output, rows, metric, majority, bag of words, MiniLM", rows)
-    if not options.tasks:
-        table("trained on, tested on, score", transfer)
-        table("task, trained, score, seeds", relations(tasks, options.steps // 2, options.seeds))
+    table("trained on, tested on, score", transfer)
 
 
-def relations(tasks: dict[str, Task], steps: int, seeds: int) -> list[tuple[object, ...]]:
-    """A small task alone and together with others: mean score, and the scores of the seeds."""
+def relations(tasks: dict[str, Task], steps: int, seeds: int) -> None:
+    """Print the scores of small tasks trained alone and together with others: mean, and those of the seeds."""
     rows = []
     for small, others in RELATED.items():
         for together in [(small,), *((small, other) for other in others)]:
             chosen = [tasks[name] for name in together]
-            scores = [Model(chosen, seed).fit(chosen, steps, seed).test(tasks[small]) for seed in range(seeds)]
+            found = [Model(chosen, seed).fit(chosen, steps, seed).test(tasks[small]) for seed in range(seeds)]
             label = f"with {together[1]}" if len(together) > 1 else "alone"
-            baseline, words = baselines(task)
-        rows.append((name, task.output.kind, sizes, task.metric, baseline, words, plain))
-    return rows
+            rows.append((small, label, float(np.mean(found)), " ".join(f"{value:.1f}" for value in found)))
+    table("task, trained, mean, seeds", rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tasks", nargs="*", help="tasks to score (default: all, and the relations)")
+    parser.add_argument(
+        "--steps", type=int, default=200, help="steps of 16 rows per task; half of it for the relations"
+    )
+    parser.add_argument("--seeds", type=int, default=2, help="runs per row of the relations")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    suite = starter.load()
+    scores((suite.subset(options.tasks) if options.tasks else suite).tasks, options.steps)
+    if not options.tasks:
+        relations(suite.tasks, options.steps // 2, options.seeds)
 
 
 if __name__ == "__main__":

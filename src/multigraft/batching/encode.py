@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,12 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.first) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """int64, n: tokens of each row's longest sequence."""
         return np.maximum.reduceat(np.diff(self.starts), self.first[:-1]) if len(self) else np.zeros(0, np.int64)
 
-    @property
+    @cached_property
     def tokens(self) -> np.ndarray:
         """int64, n: tokens of each row."""
         return self.starts[self.first[1:]] - self.starts[self.first[:-1]]

@@ -30,19 +30,27 @@ def command(
     point_to_data(data)
     settings = build(Recipe, apply_overrides(read_recipe(recipe), overrides), recipe)
     record, kept = settings.model_dump(mode="json"), output / "recipe.json"
-    if output.exists() and any(output.iterdir()):
+    # What a crash while writing recipe.json leaves behind is not a run yet.
+    if output.exists() and any(not path.name.endswith(".tmp") for path in output.iterdir()):
         if not resume:
             raise UserError("the folder is not empty", where=output, fix="add --resume, or name a new folder")
         if not kept.exists() or read_yaml(kept) != record:
             raise UserError("the folder holds no run of this recipe", where=output, fix="name a new folder")
 
+    from accelerate import Accelerator
+
     from multigraft.strategies import multitask
 
     rows = multitask.load_data(settings)
     multitask.check(settings, rows)
-    write_json(kept, record)
+    accelerator = Accelerator()
+    accelerator.wait_for_everyone()  # until every process has seen the folder as it was
+    if accelerator.is_main_process:
+        write_json(kept, record)
     with keeping(f"the last checkpoint is kept in {output}; add --resume to go on from there"):
         result = multitask.run(settings, rows, output, quiet=as_json)
+    if not accelerator.is_main_process:
+        return
     if as_json:
         print_json(result.model_dump(mode="json"))
         return
@@ -56,7 +64,7 @@ def _show(console, result, metrics: dict[str, str], split: str) -> None:  # type
     from rich.table import Table
 
     table = Table(title=f"Scores on {split}, average {sum(result.scores.values()) / len(result.scores):.1f}")
-    for column in ("task", "metric", "score", "planned", "rows drawn", "passes", "padding", "truncated"):
+    for column in ("task", "metric", "score", "planned", "drawn", "passes", "padding", "cut"):
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for name, score in result.scores.items():
         entry = result.ledger[name]

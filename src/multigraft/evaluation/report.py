@@ -15,7 +15,6 @@ from multigraft.evaluation.scoring import predict, targets
 from multigraft.evaluation.statistics import interval
 from multigraft.library.model_folder import find_models, load_model
 from multigraft.tasks.suite import load_suite
-from multigraft.tasks.task import Task
 
 
 class TaskScore(NamedTuple):
@@ -34,7 +33,7 @@ def score_model(
 ) -> list[TaskScore]:
     """Score the model, or models, in `folder` on a split of their tasks.
 
-    With a `suite` the rows come from its tasks of the same names. Raises UserError for unknown tasks and bad rows.
+    The rows come from the tasks of the same names in `suite`, by default the one that the model was trained on. Raises UserError for unknown tasks and bad rows.
     """
     found: list[TaskScore] = []
     names: list[str] = []
@@ -44,7 +43,7 @@ def score_model(
         for name in tasks:
             if only is not None and name not in only:
                 continue
-            task = _rows_from(suite, tasks[name])
+            task = load_suite(suite or file.suite).subset([name]).tasks[name]
             rows = task.examples(split, limit)
             data = encode(task, rows, model.backbone.tokenizer, min(file.max_length, model.backbone.max_length))
             predictions, wanted = predict(model, data, model.names.index(name), file.precision), targets(data)
@@ -64,7 +63,3 @@ def score_model(
         if name not in names:
             raise unknown("task", name, names, folder)
     return found
-
-
-def _rows_from(suite: str | None, task: Task) -> Task:
-    return task if suite is None else load_suite(suite).subset([task.name]).tasks[task.name]

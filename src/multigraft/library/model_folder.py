@@ -32,6 +32,7 @@ from multigraft.training.optimizers import shared_parameters
 class ModelFile(Record):
     """`model.json`."""
 
+    suite: str  # where the tasks' rows were read
     backbone: str
     backbone_fingerprint: str  # of the weights that training started from
     pretrained: bool
@@ -144,8 +145,11 @@ def _load_expert(path: Path, model: JointModel, name: str) -> None:
         if part not in parts:
             raise UserError(f"unknown tensor {key!r}", where=path)
         parts[part][rest] = tensor
-    model.bank.stack.load_expert(name, parts["module"])
-    model.heads.load_expert(name, parts["head"])
+    try:
+        model.bank.stack.load_expert(name, parts["module"])
+        model.heads.load_expert(name, parts["head"])
+    except UserError as error:
+        raise UserError(error.what, where=path, fix="train the model again") from None
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -80,7 +80,7 @@ class Heads(nn.Module):
         width, c = self.stack.specs["bias"].shape[0], self.outputs[name]
         widened = dict(tensors)
         for key in ("weight", "bias"):
-            if key in tensors and tensors[key].shape[0] == c:
+            if key in tensors and tensors[key].shape[:1] == (c,):
                 padding = tensors[key].new_zeros((width - c, *tensors[key].shape[1:]))
                 widened[key] = torch.cat([tensors[key], padding])
         self.stack.load_expert(name, widened)

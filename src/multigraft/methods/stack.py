@@ -69,7 +69,9 @@ class Stack(nn.Module):
         self.seed = seed
         self._sizes = [spec.size for spec in self.specs.values()]
         rows = [self._initial(name) for name in self.names]
-        self.values = nn.Parameter(torch.stack(rows) if rows else torch.empty(0, self.width))
+        values = torch.stack(rows) if rows else torch.empty(0, self.width)
+        # Nothing to train where an expert has no values: DDP would wait for a gradient that never comes.
+        self.values = nn.Parameter(values, requires_grad=self.width > 0)
 
     @property
     def width(self) -> int:
@@ -96,7 +98,7 @@ class Stack(nn.Module):
     def _split(self, rows: Tensor) -> Iterator[tuple[str, Tensor]]:
         pieces = rows.split(self._sizes, dim=-1)
         for (name, spec), piece in zip(self.specs.items(), pieces, strict=True):
-            yield name, piece.view(*rows.shape[:-1], *spec.shape)
+            yield name, piece.view((*rows.shape[:-1], *spec.shape))
 
     def decayed(self) -> Tensor:
         """F, true where weight decay applies: in matrices, not in biases, gains and scales."""

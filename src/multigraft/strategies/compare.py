@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from accelerate import Accelerator
 
 from multigraft.errors import UserError
 from multigraft.evaluation.baselines import bag_of_words, majority
@@ -37,8 +38,9 @@ def compare(
     Raises UserError for a row that cannot be run, before the first run starts.
     """
     rows = recipe.resolved()
-    if _same_as_before(recipe, folder):
-        return Results.model_validate_json((folder / "results.json").read_text())
+    before = _results_of(recipe, folder)
+    if before is not None:
+        return before
     data = _DataCache()
     todo = [(label, row, seed) for seed in recipe.seeds for label, row in rows if not _finished(folder, row, seed)]
     for _, row in rows:
@@ -49,7 +51,8 @@ def compare(
         with _claimed(run_folder(folder, row, seed)) as place:
             multitask.run(seeded, data.of(row), place, quiet=quiet)
     results = _results(recipe, rows, data, folder)
-    write_json(folder / "results.json", results.model_dump(mode="json"))
+    if Accelerator().is_main_process:
+        write_json(folder / "results.json", results.model_dump(mode="json"))
     return results
 
 
@@ -62,9 +65,14 @@ def _finished(folder: Path, row: Recipe, seed: int) -> bool:
     return multitask.finished(run_folder(folder, row, seed)) is not None
 
 
-def _same_as_before(recipe: CompareRecipe, folder: Path) -> bool:
+def _results_of(recipe: CompareRecipe, folder: Path) -> Results | None:
+    """The results in `folder` if they are of this recipe and whole; others are written anew from the runs."""
     path = folder / "results.json"
-    return path.exists() and json.loads(path.read_text())["settings"] == recipe.model_dump(mode="json")
+    try:
+        results = Results.model_validate_json(path.read_bytes()) if path.exists() else None
+    except ValueError:
+        return None
+    return results if results is not None and results.settings == recipe.model_dump(mode="json") else None
 
 
 @contextmanager
@@ -73,7 +81,8 @@ def _claimed(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if Accelerator().is_main_process:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError("another process is at work here", where=folder, fix="wait for it to end") from None
         yield folder

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from safetensors.numpy import load_file, save_file
 
 from multigraft.backbones.load import Backbone, load_backbone
@@ -31,6 +32,7 @@ from multigraft.tasks.task import Task
 from multigraft.training.loop import Hooks, train
 from multigraft.training.monitor import Monitor
 from multigraft.training.precision import computing_in
+from multigraft.training.settings import TrainingSettings
 
 DEV = "validation"  # the split that models are chosen on
 
@@ -99,7 +101,8 @@ def check(recipe: Recipe, data: Data) -> None:
 def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> RunResult:
     """Train, score and keep what the recipe says, in `folder`; a run that is finished there is not repeated.
 
-    Raises UserError for settings that do not fit together.
+    Under `accelerate launch` every process calls it, and the main one writes. Raises UserError for settings that do
+    not fit together.
     """
     done = finished(folder)
     if done is not None:
@@ -108,6 +111,14 @@ def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> Run
         result, predictions = _separate(recipe, data, folder, quiet)
     else:
         result, predictions = _joint(recipe, data, folder, quiet)
+    accelerator = Accelerator()
+    if accelerator.is_main_process:
+        _keep_result(folder, result, predictions, data)
+    accelerator.wait_for_everyone()
+    return result
+
+
+def _keep_result(folder: Path, result: RunResult, predictions: Mapping[str, np.ndarray], data: Data) -> None:
     with new_folder(folder / "result") as new:
         save_file(
             {name: np.ascontiguousarray(values) for name, values in predictions.items()},
@@ -116,7 +127,6 @@ def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> Run
         save_file({name: targets(rows) for name, rows in data.scored.items()}, new / "targets.safetensors")
         write_json(new / "result.json", result.model_dump(mode="json"))
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of no more use, and three times the model's size
-    return result
 
 
 def finished(folder: Path) -> RunResult | None:
@@ -135,14 +145,12 @@ def predictions_of(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
-    """One model per task; together they take as many steps as one for all, each in proportion to its rows."""
+    """One model per task; together they draw as many rows as one for all, each in proportion to its own."""
     parts: list[RunResult] = []
     predictions: dict[str, np.ndarray] = {}
-    total = sum(len(rows) for rows in data.train.values())
-    steps = recipe.training.steps_for(total)
+    shares = separate_steps(recipe.training, {name: len(rows) for name, rows in data.train.items()})
     for task in data.tasks:
-        share = max(1, round(steps * len(data.train[task.name]) / total))
-        training = recipe.training.model_copy(update={"steps": share, "passes": None})
+        training = recipe.training.model_copy(update={"steps": shares[task.name], "passes": None})
         alone = recipe.model_copy(update={"separate": False, "tasks": (task.name,), "training": training})
         parts.append(run(alone, data.only(task.name), folder / task.name, quiet=quiet))
         predictions[task.name] = predictions_of(folder / task.name)[task.name][1]
@@ -161,6 +169,14 @@ def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[Ru
         curve={},
     )
     return result, predictions
+
+
+def separate_steps(training: TrainingSettings, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Steps of each task's own model: the joint run's rows in proportion to `sizes`, at least one step each."""
+    total = sum(sizes.values())
+    steps = training.steps_for(total, len(sizes)) * training.rows_in_step(len(sizes)) // training.batch_size
+    bounds = np.rint(np.cumsum([0, *sizes.values()]) * steps / total).astype(int)
+    return {name: max(1, int(share)) for name, share in zip(sizes, np.diff(bounds), strict=True)}
 
 
 def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
@@ -226,7 +242,7 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
 
 def _sampler(recipe: Recipe, data: Data) -> Sampler:
     sizes = {name: len(rows) for name, rows in data.train.items()}
-    steps = recipe.training.steps_for(sum(sizes.values()))
+    steps = recipe.training.steps_for(sum(sizes.values()), len(sizes))
     return Sampler(
         sizes,
         {name: rows.lengths.tolist() for name, rows in data.train.items()},
@@ -241,6 +257,7 @@ def _sampler(recipe: Recipe, data: Data) -> Sampler:
 
 def _model_file(recipe: Recipe, data: Data, fingerprint: str) -> ModelFile:
     return ModelFile(
+        suite=recipe.suite,
         backbone=recipe.backbone.name,
         backbone_fingerprint=fingerprint,
         pretrained=recipe.backbone.pretrained,

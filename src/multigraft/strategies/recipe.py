@@ -40,7 +40,7 @@ class Recipe(Record):
     """One way of sharing on one suite: what `multigraft train` runs."""
 
     suite: str = Field(description="embedded name or folder")
-    tasks: tuple[str, ...] | None = Field(None, description="only these tasks of the suite")
+    tasks: tuple[str, ...] | None = Field(None, min_length=1, description="only these tasks of the suite")
     examples: PositiveInt | dict[str, PositiveInt] | None = Field(
         None, description="at most this many training rows of each task, or of each task by name"
     )
@@ -99,6 +99,9 @@ class Recipe(Record):
         return ", ".join(parts + ([] if self.backbone.tuned else ["frozen"]))
 
 
+EQUAL = frozenset({"suite", "tasks", "scored_examples", "score_on", "seed"})  # what rows must share to be compared
+
+
 class CompareRecipe(Recipe):
     """Several ways of sharing on equal terms: what `multigraft compare` runs.
 
@@ -111,12 +114,17 @@ class CompareRecipe(Recipe):
     rows: tuple[dict[str, Any], ...] = Field(min_length=1, description="what each row changes")
 
     def resolved(self, where: object = "recipe") -> list[tuple[str, Recipe]]:
-        """Label and recipe of each row. Raises UserError for a bad row and for two rows that are the same."""
+        """Label and recipe of each row.
+
+        Raises UserError for a bad row, one that is not answering the same questions, and two that are the same.
+        """
         base = self.model_dump(mode="json", exclude={"title", "seeds", "rows"})
         found: dict[str, tuple[str, Recipe]] = {}
         for number, row in enumerate(self.rows):
             changes = {key: value for key, value in row.items() if key != "label"}
             place = f"{where}: rows.{number}"
+            for key in EQUAL.intersection(changes):
+                raise UserError(f"{key!r} is the same for all rows", where=place, fix="move it out of 'rows'")
             recipe = build(Recipe, merged(base, changes), place)
             if recipe.key() in found:
                 raise UserError(f"the same as row {found[recipe.key()][0]!r}", where=place, fix="remove one of the two")

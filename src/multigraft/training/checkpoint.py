@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,19 +17,28 @@ from multigraft.methods.joint import JointModel
 from multigraft.training.optimizers import Optimizers, shared_parameters
 
 
+def _parameters(model: JointModel) -> dict[str, Tensor]:
+    """Everything that training changes, by name."""
+    tensors: dict[str, Tensor] = {"bank": model.bank.stack.values, "heads": model.heads.stack.values}
+    return tensors | {name: p for name, p in shared_parameters(model) if p.requires_grad}
+
+
 def trained_tensors(model: JointModel) -> dict[str, Tensor]:
-    """Everything that training changes, by name, on the CPU."""
-    tensors = {"bank": model.bank.stack.values, "heads": model.heads.stack.values}
-    tensors |= {name: p for name, p in shared_parameters(model) if p.requires_grad}
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    """Copies of everything that training changes, by name, on the CPU."""
+    return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in _parameters(model).items()}
 
 
 def load_trained(model: JointModel, tensors: dict[str, Tensor]) -> None:
-    """Put `trained_tensors` back."""
-    targets = {"bank": model.bank.stack.values, "heads": model.heads.stack.values, **dict(shared_parameters(model))}
+    """Put `trained_tensors` back. Raises ValueError when names or shapes are not the model's."""
+    targets = _parameters(model)
+    wanted = {name: tuple(target.shape) for name, target in targets.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if wanted != found:
+        odd = min(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise ValueError(f"tensor {odd!r} is {found.get(odd, 'missing')}, expected {wanted.get(odd, 'none')}")
     with torch.no_grad():
-        for name, tensor in tensors.items():
-            targets[name].copy_(tensor)
+        for name, target in targets.items():
+            target.copy_(tensors[name])
 
 
 def save_checkpoint(folder: Path, model: JointModel, optimizers: Optimizers, progress: dict[str, Any]) -> None:
@@ -50,11 +60,10 @@ def load_checkpoint(folder: Path, model: JointModel, optimizers: Optimizers) -> 
         return None
     try:
         weights, state = load_file(folder / "weights.safetensors"), load_file(folder / "optimizer.safetensors")
-        progress = json.loads((folder / "progress.json").read_text())
+        progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
         load_trained(model, weights)
         optimizers.load_state(state)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"not a checkpoint of this run: {reason}", where=folder, fix="start in a new folder") from None
-    assert isinstance(progress, dict)
     return progress

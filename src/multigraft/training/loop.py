@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
-from multigraft.batching.collate import Batch, collate
+from multigraft.batching.collate import collate
 from multigraft.batching.encode import Encoded
+from multigraft.errors import UserError
 from multigraft.methods.joint import JointModel
 from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.sampler import Draw, Sampler
@@ -33,6 +35,7 @@ class Progress:
     best_step: int = 0
     seconds: float = 0.0  # spent on training, without scoring and saving
     saved_at: float = 0.0  # `seconds` at the newest checkpoint
+    losses: list[float] = field(default_factory=list)  # of the steps that the log does not have yet
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,25 @@ def train(
     """Train `model` on the sampler's draws; `data[i]` are the encoded training rows of task i.
 
     After every epoch the model is scored, kept if it is to be chosen, and a checkpoint is written to
-    `folder/checkpoint` when one is due; a run that finds one goes on from there and ends as if it had not stopped, bit for
-    bit on the CPU. Each epoch's dropout is seeded anew, so a checkpoint needs no generator state.
+    `folder/checkpoint` when one is due; a run that finds one goes on from there and ends as if it had not
+    stopped, bit for bit on the CPU. Each epoch's dropout is seeded anew, so a checkpoint needs no generator state.
+    Under `accelerate launch` the processes share the rows of each step, and the main one writes.
+
+    Raises UserError for a foreign checkpoint, a loss that is not finite, and more processes than rows in a step.
     """
     accelerator = Accelerator()
+    if settings.batch_size < accelerator.num_processes:
+        raise UserError(
+            f"{accelerator.num_processes} processes cannot share {settings.batch_size} rows",
+            where="training.batch_size",
+            fix=f"give at least {accelerator.num_processes}",
+        )
     model.to(accelerator.device)
     optimizers = Optimizers(model, settings)
     progress = _resume(folder, model, optimizers, sampler, ledger)
     wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
-    monitor.begin(progress.step, len(sampler))
+    if accelerator.is_main_process:
+        monitor.begin(progress.step, len(sampler), progress.losses)
     epoch, started = 0, time.perf_counter()
     for draw in sampler:
         if draw.epoch != epoch:
@@ -75,7 +88,12 @@ def train(
         factor = learning_rate_factor(progress.step, len(sampler), settings)
         loss = _step(wrapped, optimizers, data, draw, ledger, settings, factor, accelerator)
         progress.step += 1
-        monitor.on_step(progress.step, loss, factor)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss}", where=f"{monitor.label}: step {progress.step}", fix="lower the learning rates"
+            )
+        if accelerator.is_main_process:
+            monitor.on_step(progress.step, loss, factor)
         if sampler.at_epoch_end:
             progress.seconds += time.perf_counter() - started
             _finish_epoch(
@@ -101,25 +119,25 @@ def _step(
     # Gradients are averaged over processes, the weights are of the whole batch: hence the factor.
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
     tasks, rows, weights = draw.tasks[mine], draw.rows[mine], weights[mine] * accelerator.num_processes
-    batch = collate(data, tasks, rows, joint.backbone.pad_id)
-    _record(ledger, data, tasks, rows, batch, draw.epoch)
-    batch = batch.to(accelerator.device)
+    batch = collate(data, tasks, rows, joint.backbone.pad_id).to(accelerator.device)
+    for process in range(accelerator.num_processes):
+        _record(ledger, data, draw, slice(process, None, accelerator.num_processes))
     with computing_in(settings.precision, accelerator.device):
         scores = model(batch)
     loss = row_losses(scores.float(), batch) @ torch.from_numpy(weights).to(accelerator.device)
     accelerator.backward(loss)
     optimizers.step(np.unique(draw.tasks).tolist(), factor)
-    return float(loss.detach())
+    return float(accelerator.reduce(loss.detach(), "mean"))  # type: ignore[arg-type]
 
 
-def _record(
-    ledger: Ledger, data: Sequence[Encoded], tasks: np.ndarray, rows: np.ndarray, batch: Batch, epoch: int
-) -> None:
-    pairs = list(zip(tasks, rows, strict=True))
+def _record(ledger: Ledger, data: Sequence[Encoded], draw: Draw, share: slice) -> None:
+    """Enter the rows of a draw that one process computes, padded to the longest of them."""
+    pairs = list(zip(draw.tasks[share], draw.rows[share], strict=True))
+    longest = max(data[t].lengths[r] for t, r in pairs)
     tokens = np.array([data[t].tokens[r] for t, r in pairs])
     sequences = np.array([data[t].first[r + 1] - data[t].first[r] for t, r in pairs])
     truncated = np.array([data[t].truncated[r] for t, r in pairs])
-    ledger.record(tasks, tokens, sequences * batch.input_ids.shape[1], truncated, epoch)
+    ledger.record(draw.tasks[share], tokens, sequences * longest, truncated, draw.epoch)
 
 
 def _finish_epoch(
@@ -151,7 +169,7 @@ def _finish_epoch(
                 hooks.keep(model, scores)
     due = progress.seconds - progress.saved_at >= settings.checkpoint_seconds
     if accelerator.is_main_process and (due or last):
-        progress.saved_at = progress.seconds
+        progress.saved_at, progress.losses = progress.seconds, monitor.losses
         state = {"progress": asdict(progress), "sampler": sampler.state(), "ledger": ledger.state()}
         save_checkpoint(folder / "checkpoint", model, optimizers, state)
     accelerator.wait_for_everyone()
@@ -161,9 +179,13 @@ def _resume(folder: Path, model: JointModel, optimizers: Optimizers, sampler: Sa
     state = load_checkpoint(folder / "checkpoint", model, optimizers)
     if state is None:
         return Progress()
-    sampler.restore(state["sampler"])
-    ledger.restore(state["ledger"])
-    return Progress(**state["progress"])
+    try:
+        sampler.restore(state["sampler"])
+        ledger.restore(state["ledger"])
+        return Progress(**state["progress"])
+    except (KeyError, TypeError, ValueError):
+        place = folder / "checkpoint" / "progress.json"
+        raise UserError("not the progress of this run", where=place, fix="start in a new folder") from None
 
 
 def _epoch_seed(seed: int, epoch: int, process: int) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from multigraft.files import write_text
 
 
 class Monitor:
@@ -22,7 +24,7 @@ class Monitor:
     def __init__(self, folder: Path, label: str, *, quiet: bool = False, every: int = 10) -> None:
         self.folder, self.label, self.every = folder, label, every
         self._lines: list[dict[str, Any]] = []
-        self._losses: list[float] = []
+        self.losses: list[float] = []  # of the steps that no line tells of yet
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -47,14 +49,15 @@ class Monitor:
         if self._board is not None:
             self._board.close()
 
-    def begin(self, step: int, steps: int) -> None:
-        """Start, or resume after `step` steps."""
+    def begin(self, step: int, steps: int, losses: Sequence[float] = ()) -> None:
+        """Start, or resume after `step` steps; `losses` as they were then."""
         path = self.folder / "log.jsonl"
         if step and path.exists():
-            kept = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-            self._lines = [line for line in kept if line["step"] <= step]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
+            # A line that a crash has cut off has no end, and belongs to a step that will be repeated.
+            whole = path.read_text(encoding="utf-8").split("\n")[:-1]
+            self._lines = [line for line in map(json.loads, whole) if line["step"] <= step]
+        self.losses = list(losses)
+        write_text(path, "".join(json.dumps(line) + "\n" for line in self._lines))
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._bar = self._progress.add_task(self.label, total=steps, completed=step, note="")
         try:
@@ -66,11 +69,11 @@ class Monitor:
 
     def on_step(self, step: int, loss: float, factor: float) -> None:
         """After a step: its loss and the share of the learning rate."""
-        self._losses.append(loss)
+        self.losses.append(loss)
         self._progress.update(self._bar, completed=step)
         if step % self.every == 0:
-            mean = sum(self._losses) / len(self._losses)
-            self._losses.clear()
+            mean = sum(self.losses) / len(self.losses)
+            self.losses.clear()
             self._write({"step": step, "train_loss": mean, "learning_rate": factor})
 
     def on_scores(self, step: int, scores: Mapping[str, float], average: float, best: bool) -> None:

@@ -49,12 +49,16 @@ class TrainingSettings(Record):
             raise ValueError("give either 'steps' or 'passes'")
         return self
 
-    def steps_for(self, rows: int) -> int:
-        """Optimizer steps of a run over `rows` training rows."""
+    def rows_in_step(self, tasks: int) -> int:
+        """Rows of an optimizer step of a run on so many tasks."""
+        return self.batch_size * (tasks if self.batches == "parallel" else 1)
+
+    def steps_for(self, rows: int, tasks: int) -> int:
+        """Optimizer steps of a run over `rows` training rows of so many tasks."""
         if self.steps is not None:
             return self.steps
         assert self.passes is not None
-        return max(1, round(self.passes * rows / self.batch_size))
+        return max(1, round(self.passes * rows / self.rows_in_step(tasks)))
 
 
 def learning_rate_factor(step: int, steps: int, settings: TrainingSettings) -> float:

@@ -68,7 +68,7 @@ def test_as_many_tokens_as_it_says(family: str) -> None:
 
 
 def test_what_leads_nowhere(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="config.json is missing"):
+    with pytest.raises(UserError, match=r"config\.json is missing"):
         load_backbone(str(tmp_path))
     with pytest.raises(UserError, match="cannot load the backbone") as caught:
         load_backbone("no-such-organisation/no-such-model")
@@ -91,7 +91,7 @@ def test_the_embedded_weights_are_verified(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.setattr(importlib.resources, "files", lambda name: tmp_path)
-    with pytest.raises(UserError, match="damaged weights: SHA-256 .*; reinstall"):
+    with pytest.raises(UserError, match=r"damaged weights: SHA-256 .*; reinstall"):
         embedded_folder("minilm")
 
 

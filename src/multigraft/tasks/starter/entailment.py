@@ -6,21 +6,15 @@ turns. What is added in the second text does not follow; what is left out does.
 
 from __future__ import annotations
 
-from multigraft.tasks.starter.grammar import Draw
+from multigraft.tasks.starter.grammar import Draw, plural
 from multigraft.tasks.starter.source import Row, Source
 from multigraft.tasks.starter.words import COLOURS, DEEDS, PEOPLE, PLACES, kinds, words
 
 LABELS = ["follows", "contradicts", "open"]
-STAFF = words("cooks drivers guards nurses cleaners | porters clerks cashiers technicians")
-DUTIES = words("""
-    wear_gloves lock_the_doors sign_the_register switch_off_the_lights wash_the_floor weigh_every_parcel
-    | wear_helmets close_the_windows answer_the_phone empty_the_bins check_the_tickets
+ROOMS = words("""
+    to_the_office into_the_canteen into_the_laboratory on_board to_the_meeting into_the_waiting_room
+    | into_the_lift to_the_exam into_the_chapel onto_the_platform
 """)
-DETAILS = words(
-    "before_noon at_the_front_desk every_Friday during_the_night_shift | in_the_morning on_the_ground_floor"
-)
-
-
 # What the second text may say, by label: after a first text that says "did", and after one that says "did not".
 AFTER_DID = {
     "follows": "{who} {past2} [{kind}|{thing}] [{where}|]|somebody {past2} {kind} [{where}|]"
@@ -72,20 +66,25 @@ def deed(draw: Draw, known: bool) -> Row:
     }
 
 
+MAY, MUST_NOT = "[may|can|are allowed to|are free to]", "[must not|may not|are forbidden to|are not allowed to]"
+
+
 def rule(draw: Draw, known: bool) -> Row:
-    label = draw.pick(LABELS)
-    staff, others = draw.some(STAFF.of(known), 2)
-    duty, task = draw.some(DUTIES.of(known), 2)
-    detail = draw.phrase("[{detail}|]", detail=DETAILS.of(known))
-    must = "[must|have to|are required to|are obliged to]"
+    label, where = draw.pick(LABELS), draw.pick(ROOMS.of(known))
+    who, stranger = (plural(person) for person in draw.some(PEOPLE.of(known), 2))
+    (kind, things), (_, others) = draw.some(list(kinds(known).items()), 2)
+    narrow, allowed = draw.chance(0.3), draw.chance(0.5)
+    thing, other = draw.pick(things), draw.pick(others)
+    same, opposite = (MAY, MUST_NOT) if allowed else (MUST_NOT, MAY)
+    subject = thing if narrow else kind
     conclusion = {
-        "follows": f"{staff} {must} {duty}|some {staff} {must} {duty}|{staff} are not free to refuse to {duty}",
-        "contradicts": f"{staff} [need not|do not have to|never have to] {duty}|no {staff} {must} {duty}",
-        "open": f"{staff} {must} {task}|{others} {must} {duty}|{others} [need not|do not have to] {duty}"
-        f"|{staff} [need not|do not have to] {task}",
+        "follows": f"{who} {same} [bring|take] a(n) {thing} {where}",
+        "contradicts": f"{who} {opposite} [bring|take] a(n) {thing} {where}",
+        "open": f"{stranger} [{same}|{opposite}] [bring|take] a(n) {thing} {where}"
+        f"|{who} [{same}|{opposite}] [bring|take] a(n) {other} {where}",
     }[label]
     return {
-        "premise": draw.say(f"[all|the|without exception,] {staff} {must} {duty} {detail}."),
+        "premise": draw.say(f"{who} {same} [bring|take] [any|a(n)] {subject} {where}."),
         "conclusion": draw.say(f"[{conclusion}]."),
         "relation": label,
     }
@@ -112,7 +111,7 @@ TASKS = [
         output=RELATION,
         metric="accuracy",
         row=rule,
-        train=150,
+        train=120,
         validation=100,
     ),
 ]

@@ -71,7 +71,9 @@ def listed(items: Sequence[str]) -> str:
 
 
 def plural(noun: str) -> str:
-    """The regular plural of a noun, which is also the third person of a verb."""
+    """The plural of a regular noun, or of one that ends in "man"."""
+    if noun.endswith("man"):
+        return noun[:-3] + "men"
     if noun.endswith(("s", "x", "ch", "sh", "o")):
         return noun + "es"
     return noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
