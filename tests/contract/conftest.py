@@ -57,7 +57,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
 UNFIT = {("bitfit", "modernbert")}  # no biases
 
 NAMES = ("a", "b", "c", "d")
-EXPERTS = (2, 0, 1, 2)  # of the rows below: neither in order nor all of them
+EXPERTS = (3, 0, 1, 3)  # of the rows below: neither in order nor all of them
 LENGTHS = (7, 3, 5, 6)
 IDS = torch.from_numpy(np.random.default_rng(0).integers(5, 60, (len(LENGTHS), max(LENGTHS))))
 MASK = (torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]).long()

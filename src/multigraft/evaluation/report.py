@@ -12,7 +12,7 @@ from multigraft.errors import unknown
 from multigraft.evaluation.baselines import majority
 from multigraft.evaluation.metrics import score
 from multigraft.evaluation.scoring import predict, targets
-from multigraft.evaluation.statistics import interval
+from multigraft.evaluation.statistics import interval, resample
 from multigraft.library.model_folder import find_models, load_model
 from multigraft.tasks.suite import load_suite
 
@@ -33,7 +33,8 @@ def score_model(
 ) -> list[TaskScore]:
     """Score the model, or models, in `folder` on a split of their tasks.
 
-    The rows come from the tasks of the same names in `suite`, by default the one that the model was trained on. Raises UserError for unknown tasks and bad rows.
+    The rows come from the tasks of the same names in `suite`, by default the one that the model was trained on.
+    Raises UserError for unknown tasks and bad rows.
     """
     found: list[TaskScore] = []
     names: list[str] = []
@@ -53,7 +54,7 @@ def score_model(
                     task.metric,
                     len(rows),
                     score(task.metric, predictions, wanted),
-                    interval({name: (wanted, [predictions])}, {name: task.metric}),
+                    interval(resample({name: (wanted, [predictions])}, {name: task.metric})),
                     score(
                         task.metric, majority(task.examples("train"), rows, task), np.array([r.target for r in rows])
                     ),

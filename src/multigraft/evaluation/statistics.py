@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -30,38 +31,56 @@ def mean_stderr(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), error
 
 
-def interval(
-    run: Predictions, metrics: Mapping[str, str], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval for the average score of a run over its tasks, in per cent.
+@dataclass(frozen=True)
+class Resampled:
+    """A run and its scores in every bootstrap resample, in per cent.
 
-    Hierarchical: every resample draws the seeds anew, and the examples of each task. For a single task, give a run
-    of that task alone. metrics: name of the metric of each task.
+    Every resample draws the seeds anew, and the examples of each task; the same `seed` draws the same for any run
+    over the same tasks and examples, so runs can be compared resample by resample.
     """
-    return _percentiles(_resampled_average(run, metrics, resamples, seed), level)
+
+    run: Predictions
+    observed: dict[str, float]  # per task: mean over the seeds of the score on the whole split
+    by_task: dict[str, np.ndarray]  # per task: (resamples,)
+
+    def mean(self) -> float:
+        """The observed average over the tasks."""
+        return float(np.mean(list(self.observed.values())))
+
+    def averages(self) -> np.ndarray:
+        """The average over the tasks in every resample, (resamples,)."""
+        return np.mean(list(self.by_task.values()), axis=0)
 
 
-def paired(
-    a: Predictions,
-    b: Predictions,
-    metrics: Mapping[str, str],
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """Paired bootstrap of the average scores of two runs over the same tasks and examples.
+def resample(run: Predictions, metrics: Mapping[str, str], *, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
+    """Hierarchical bootstrap of a run. metrics: name of the metric of each task."""
+    observed, by_task = {}, {}
+    for number, task in enumerate(sorted(run)):
+        targets, by_seed = np.asarray(run[task][0]), run[task][1]
+        observed[task] = float(np.mean(scores(metrics[task], np.stack(list(by_seed)), targets)))
+        rng = np.random.default_rng([seed, 1, number])
+        by_resample = _resampled_scores(metrics[task], targets, by_seed, resamples, rng)
+        by_task[task] = (by_resample * _seed_weights(len(by_seed), resamples, seed)).sum(0)
+    return Resampled(run, observed, by_task)
 
-    Both runs are scored on the same resampled examples, and, where they have equally many seeds, on the same
-    resampled seeds. p is twice the share of resamples in which the sign of the difference turns; its least value is
+
+def interval(found: Resampled, task: str | None = None, *, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the average score over the tasks, or of one task, in per cent."""
+    return _percentiles(found.averages() if task is None else found.by_task[task], level)
+
+
+def paired(a: Resampled, b: Resampled, *, level: float = 0.95) -> Difference:
+    """Paired comparison of the average scores of two runs over the same tasks and examples.
+
+    Both are scored on the same resampled examples, and, where they have equally many seeds, on the same resampled
+    seeds. p is twice the share of resamples in which the sign of the difference turns; its least value is
     2 / (resamples + 1). Raises ValueError when the runs differ in tasks or targets.
     """
-    if set(a) != set(b) or not all(np.array_equal(a[task][0], b[task][0]) for task in a):
+    if set(a.run) != set(b.run) or not all(np.array_equal(a.run[task][0], b.run[task][0]) for task in a.run):
         raise ValueError("a paired comparison needs the same tasks and the same evaluation examples")
-    differences = _resampled_average(a, metrics, resamples, seed) - _resampled_average(b, metrics, resamples, seed)
-    tails = [(1 + int(tail.sum())) / (resamples + 1) for tail in (differences <= 0, differences >= 0)]
-    observed = _average(a, metrics) - _average(b, metrics)
-    return Difference(observed, _percentiles(differences, level), min(1.0, 2 * min(tails)))
+    differences = a.averages() - b.averages()
+    tails = [(1 + int(tail.sum())) / (len(differences) + 1) for tail in (differences <= 0, differences >= 0)]
+    return Difference(a.mean() - b.mean(), _percentiles(differences, level), min(1.0, 2 * min(tails)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -71,23 +90,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
         adjusted[index] = largest
     return adjusted
-
-
-def _average(run: Predictions, metrics: Mapping[str, str]) -> float:
-    return float(
-        np.mean([scores(metrics[task], np.stack(by_seed), targets) for task, (targets, by_seed) in run.items()])
-    )
-
-
-def _resampled_average(run: Predictions, metrics: Mapping[str, str], resamples: int, seed: int) -> np.ndarray:
-    """Average over the tasks in every resample, (resamples,). The same `seed` draws the same examples for any run."""
-    total = np.zeros(resamples)
-    for number, task in enumerate(sorted(run)):
-        targets, by_seed = run[task]
-        rng = np.random.default_rng([seed, 1, number])
-        by_resample = _resampled_scores(metrics[task], np.asarray(targets), by_seed, resamples, rng)
-        total += (by_resample * _seed_weights(len(by_seed), resamples, seed)).sum(0)
-    return total / len(run)
 
 
 def _seed_weights(seeds: int, resamples: int, seed: int) -> np.ndarray:

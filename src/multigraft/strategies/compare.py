@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from multigraft.errors import UserError
 from multigraft.evaluation.baselines import bag_of_words, majority
 from multigraft.evaluation.metrics import average, score
-from multigraft.evaluation.statistics import Predictions, holm, interval, mean_stderr, paired
+from multigraft.evaluation.statistics import Predictions, Resampled, interval, mean_stderr, paired, resample
 from multigraft.files import write_json
 from multigraft.runinfo import machine
 from multigraft.strategies import multitask
@@ -105,7 +105,7 @@ class _DataCache:
 def _results(recipe: CompareRecipe, rows: list[tuple[str, Recipe]], data: _DataCache, folder: Path) -> Results:
     tasks = data.of(recipe).tasks
     metrics: dict[str, str] = {task.name: task.metric for task in tasks}
-    found = {row.key(): _predictions(folder, row, recipe.seeds) for _, row in rows}
+    found = {row.key(): resample(_predictions(folder, row, recipe.seeds), metrics) for _, row in rows}
     return Results(
         title=recipe.title,
         suite=recipe.suite,
@@ -115,8 +115,8 @@ def _results(recipe: CompareRecipe, rows: list[tuple[str, Recipe]], data: _DataC
         machine=machine(),
         settings=recipe.model_dump(mode="json"),
         tasks=tuple(_summary(recipe, task) for task in tasks),
-        rows=tuple(_row(label, row, folder, recipe.seeds, found[row.key()], metrics) for label, row in rows),
-        differences=tuple(_differences(found, metrics)),
+        rows=tuple(_row(label, row, folder, recipe.seeds, found[row.key()]) for label, row in rows),
+        differences=tuple(_differences(found)),
     )
 
 
@@ -143,9 +143,7 @@ def _predictions(folder: Path, row: Recipe, seeds: tuple[int, ...]) -> Predictio
     return {task: (runs[0][task][0], [run[task][1] for run in runs]) for task in runs[0]}
 
 
-def _row(
-    label: str, recipe: Recipe, folder: Path, seeds: tuple[int, ...], found: Predictions, metrics: dict[str, str]
-) -> Row:
+def _row(label: str, recipe: Recipe, folder: Path, seeds: tuple[int, ...], found: Resampled) -> Row:
     results = [_result(folder, recipe, seed) for seed in seeds]
     first = results[0]
     return Row(
@@ -156,11 +154,8 @@ def _row(
         schedule="" if recipe.separate else recipe.schedule["name"],
         tuned=recipe.backbone.tuned,
         seeds=seeds,
-        scores={
-            task: _estimate([result.scores[task] for result in results], {task: found[task]}, metrics)
-            for task in metrics
-        },
-        average=_estimate([average(result.scores) for result in results], found, metrics),
+        scores={task: _estimate([result.scores[task] for result in results], found, task) for task in first.scores},
+        average=_estimate([average(result.scores) for result in results], found, None),
         parameters=first.parameters,
         trained_parameters=first.trained_parameters,
         relative=first.parameters / first.one_model,
@@ -183,16 +178,12 @@ def _result(folder: Path, recipe: Recipe, seed: int) -> RunResult:
     return result
 
 
-def _estimate(values: list[float], found: Predictions, metrics: dict[str, str]) -> Estimate:
+def _estimate(values: list[float], found: Resampled, task: str | None) -> Estimate:
     mean, stderr = mean_stderr(values)
-    bounds = interval(found, {task: metrics[task] for task in found})
-    return Estimate(values=tuple(values), mean=mean, stderr=stderr, interval=bounds)
+    return Estimate(values=tuple(values), mean=mean, stderr=stderr, interval=interval(found, task))
 
 
-def _differences(found: dict[str, Predictions], metrics: dict[str, str]) -> Iterator[Difference]:
-    """All pairs of rows; p-values adjusted for testing them together (Holm)."""
-    pairs = list(itertools.combinations(found, 2))
-    tested = [paired(found[a], found[b], metrics) for a, b in pairs]
-    adjusted = holm([test.p for test in tested])
-    for (a, b), test, p in zip(pairs, tested, adjusted, strict=True):
-        yield Difference(a=a, b=b, difference=test.difference, interval=test.interval, p=p)
+def _differences(found: dict[str, Resampled]) -> Iterator[Difference]:
+    """All pairs of rows, each tested by itself: whoever looks at many has to adjust for that (`statistics.holm`)."""
+    for a, b in itertools.combinations(found, 2):
+        yield Difference(a=a, b=b, **paired(found[a], found[b])._asdict())

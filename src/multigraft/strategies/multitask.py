@@ -274,13 +274,16 @@ def _model_file(recipe: Recipe, data: Data, fingerprint: str) -> ModelFile:
 
 def _cards(model: JointModel, recipe: Recipe, data: Data, scores: Mapping[str, float], step: int) -> dict[str, Card]:
     backbone = model.backbone
+    fingerprint = backbone.weights_fingerprint() if model.tuned else backbone.fingerprint
+    tokenizer = tokenizer_fingerprint(backbone.tokenizer)
+    versions = {key: value for key, value in machine().items() if key in ("multigraft", "torch", "transformers")}
     return {
         task.name: Card(
             task=task.name,
             method=recipe.method,
             backbone=recipe.backbone.name,
-            backbone_fingerprint=backbone.weights_fingerprint() if model.tuned else backbone.fingerprint,
-            tokenizer_fingerprint=tokenizer_fingerprint(backbone.tokenizer),
+            backbone_fingerprint=fingerprint,
+            tokenizer_fingerprint=tokenizer,
             data_fingerprint=data_fingerprint(data.train[task.name]),
             template=None,
             seed=recipe.seed,
@@ -288,7 +291,7 @@ def _cards(model: JointModel, recipe: Recipe, data: Data, scores: Mapping[str, f
             scores={task.metric: scores[task.name]},
             licence=task.licence,
             parents=(),
-            versions={key: value for key, value in machine().items() if key in ("multigraft", "torch", "transformers")},
+            versions=versions,
         )
         for task in data.tasks
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -73,8 +74,10 @@ class RowAdamW(RowOptimizer):
         first, second = self.betas
         mean.lerp_(grad, 1 - first)
         square.mul_(second).addcmul_(grad, grad, value=1 - second)
-        size = learning_rate / (1 - first**counts)
-        denominator = (square / (1 - second**counts)).sqrt_().add_(self.eps)
+        # 1 - beta^count, which float32 would get wrong in the fifth digit for the first steps.
+        corrections = [-torch.expm1(counts * math.log(beta)) for beta in (first, second)]
+        size = learning_rate / corrections[0]
+        denominator = (square / corrections[1]).sqrt_().add_(self.eps)
         values.sub_(mean.mul(size).div_(denominator))
 
 

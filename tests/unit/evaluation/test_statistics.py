@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from multigraft.evaluation.statistics import Predictions, holm, interval, mean_stderr, paired
+from multigraft.evaluation.statistics import Predictions, holm, interval, mean_stderr, paired, resample
 
 ACCURACY = {"a": "accuracy", "b": "accuracy"}
 
@@ -28,7 +28,7 @@ def test_mean_and_standard_error() -> None:
 def test_interval_of_an_accuracy_is_the_binomial_one() -> None:
     targets, predictions = answers(0.8, 500, seed=0)
     right = float((predictions[0] == targets).mean())
-    low, high = interval({"a": (targets, predictions)}, ACCURACY, resamples=5000)
+    low, high = interval(resample({"a": (targets, predictions)}, ACCURACY, resamples=5000))
     expected = [value / 5 for value in binom.interval(0.95, 500, right)]
     assert [low, high] == pytest.approx(expected, abs=0.4)
 
@@ -36,7 +36,7 @@ def test_interval_of_an_accuracy_is_the_binomial_one() -> None:
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     covered = 0
     for trial in range(300):
-        low, high = interval({"a": answers(0.7, 200, trial)}, ACCURACY, level=0.9, resamples=300)
+        low, high = interval(resample({"a": answers(0.7, 200, trial)}, ACCURACY, resamples=300), level=0.9)
         covered += low <= 70 <= high
     # 270 are expected; four standard deviations of a binomial are 21.
     assert abs(covered - 270) <= 21
@@ -48,33 +48,33 @@ def test_interval_of_a_correlation_is_near_fishers() -> None:
     predictions = 0.6 * targets + 0.8 * rng.normal(size=1000)
     observed = np.arctanh(np.corrcoef(targets, predictions)[0, 1])
     expected = 100 * np.tanh(observed + np.array([-1.96, 1.96]) / np.sqrt(997))
-    low, high = interval({"a": (targets, [predictions])}, {"a": "pearson"})
+    low, high = interval(resample({"a": (targets, [predictions])}, {"a": "pearson"}))
     assert [low, high] == pytest.approx(list(expected), abs=0.8)
 
 
 def test_an_average_over_tasks_is_surer_than_one_task() -> None:
     run: Predictions = {"a": answers(0.7, 400, 0), "b": answers(0.7, 400, 0)}
-    widths = [np.ptp(interval(part, ACCURACY)) for part in ({"a": run["a"]}, run)]
+    widths = [np.ptp(interval(resample(part, ACCURACY))) for part in ({"a": run["a"]}, run)]
     assert widths[1] / widths[0] == pytest.approx(1 / np.sqrt(2), rel=0.1)
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:
     targets, (good, bad) = answers(0.9, 2000, 0)[0], (answers(0.9, 2000, 0)[1][0], answers(0.5, 2000, 0)[1][0])
-    low, high = interval({"a": (targets, [good, bad])}, ACCURACY)
+    low, high = interval(resample({"a": (targets, [good, bad])}, ACCURACY))
     assert low < 55  # both seeds drawn are the bad one, one time in four
     assert high > 85
 
 
 def test_same_seed_same_interval() -> None:
     run: Predictions = {"a": answers(0.7, 100, 0)}
-    assert interval(run, ACCURACY) == interval(run, ACCURACY)
-    assert interval(run, ACCURACY) != interval(run, ACCURACY, seed=1)
+    assert interval(resample(run, ACCURACY)) == interval(resample(run, ACCURACY))
+    assert interval(resample(run, ACCURACY)) != interval(resample(run, ACCURACY, seed=1))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_run_does_not_differ_from_itself(seeds: int) -> None:
     run: Predictions = {"a": answers(0.7, 150, 0, seeds), "b": answers(0.6, 90, 1, seeds)}
-    assert paired(run, run, ACCURACY) == (0.0, (0.0, 0.0), 1.0)
+    assert paired(resample(run, ACCURACY), resample(run, ACCURACY)) == (0.0, (0.0, 0.0), 1.0)
 
 
 @given(seed=st.integers(0, 10**6), seeds=st.integers(1, 3), other_seeds=st.integers(1, 3))
@@ -82,7 +82,10 @@ def test_a_comparison_is_symmetric(seed: int, seeds: int, other_seeds: int) -> N
     targets, first = answers(0.7, 40, seed, seeds)
     second = [np.roll(first[0], shift) for shift in range(other_seeds)]
     a, b = {"a": (targets, first)}, {"a": (targets, second)}
-    there, back = paired(a, b, ACCURACY, resamples=200), paired(b, a, ACCURACY, resamples=200)
+    there, back = (
+        paired(resample(a, ACCURACY, resamples=200), resample(b, ACCURACY, resamples=200)),
+        paired(resample(b, ACCURACY, resamples=200), resample(a, ACCURACY, resamples=200)),
+    )
     assert there.p == back.p
     assert there.difference == -back.difference
     assert there.interval == pytest.approx((-back.interval[1], -back.interval[0]))
@@ -94,11 +97,11 @@ def test_pairing_sees_what_two_intervals_cannot() -> None:
     better = worse.copy()
     better[np.flatnonzero(worse != targets)[:10]] = targets[np.flatnonzero(worse != targets)[:10]]
     a, b = {"a": (targets, [better])}, {"a": (targets, [worse])}
-    result = paired(a, b, ACCURACY)
+    result = paired(resample(a, ACCURACY), resample(b, ACCURACY))
     assert result.difference == pytest.approx(10 / 3)
     assert result.p == pytest.approx(2 / 1001)
     assert result.interval[0] > 0
-    assert interval(a, ACCURACY)[0] < interval(b, ACCURACY)[1]
+    assert interval(resample(a, ACCURACY))[0] < interval(resample(b, ACCURACY))[1]
 
 
 def test_p_is_rarely_small_when_nothing_differs() -> None:
@@ -106,7 +109,7 @@ def test_p_is_rarely_small_when_nothing_differs() -> None:
     for trial in range(300):
         targets, predictions = answers(0.7, 150, trial, seeds=2)
         a, b = {"a": (targets, predictions[:1])}, {"a": (targets, predictions[1:])}
-        small += paired(a, b, ACCURACY, resamples=300).p <= 0.1
+        small += paired(resample(a, ACCURACY, resamples=300), resample(b, ACCURACY, resamples=300)).p <= 0.1
     # 30 are expected; four standard deviations of a binomial are 21.
     assert abs(small - 30) <= 21
 
@@ -115,21 +118,23 @@ def test_the_order_of_tasks_does_not_matter() -> None:
     a: Predictions = {"a": answers(0.7, 60, 0), "b": answers(0.6, 60, 1)}
     b: Predictions = {"b": (a["b"][0], [a["b"][0]]), "a": (a["a"][0], [a["a"][0]])}
     turned: Predictions = dict(reversed(list(a.items())))
-    assert paired(a, b, ACCURACY) == paired(turned, b, ACCURACY)
+    assert paired(resample(a, ACCURACY), resample(b, ACCURACY)) == paired(
+        resample(turned, ACCURACY), resample(b, ACCURACY)
+    )
 
 
 def test_runs_on_other_examples_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="the same tasks"):
-        paired({"a": answers(0.7, 60, 0)}, {"a": answers(0.7, 60, 1)}, ACCURACY)
+        paired(resample({"a": answers(0.7, 60, 0)}, ACCURACY), resample({"a": answers(0.7, 60, 1)}, ACCURACY))
     with pytest.raises(ValueError, match="the same tasks"):
-        paired({"a": answers(0.7, 60, 0)}, {"b": answers(0.7, 60, 0)}, ACCURACY)
+        paired(resample({"a": answers(0.7, 60, 0)}, ACCURACY), resample({"b": answers(0.7, 60, 0)}, ACCURACY))
 
 
 def test_resamples_of_large_splits_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     run: Predictions = {"a": answers(0.7, 500, 0)}
-    whole = interval(run, ACCURACY, resamples=400)
+    whole = interval(resample(run, ACCURACY, resamples=400))
     monkeypatch.setattr("multigraft.evaluation.statistics._AT_ONCE", 1700)
-    assert interval(run, ACCURACY, resamples=400) == whole
+    assert interval(resample(run, ACCURACY, resamples=400)) == whole
 
 
 def test_holm_by_hand() -> None:

@@ -14,10 +14,10 @@ BACKBONE = tiny_backbone("bert")
 
 
 def test_all_methods_are_found() -> None:
-    assert METHODS.names() == [
+    assert set(METHODS.names()) >= {
         "adapter", "bitfit", "ffn", "heads_only", "lhuc", "lora", "low_rank", "pal", "residual_adapter",
         "top_attention", "top_ffn", "top_layer", "top_linear",
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS.names())
