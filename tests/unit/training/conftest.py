@@ -119,9 +119,7 @@ class Run:
 
 
 @pytest.fixture
-def make_run(
-    make_model: Callable[..., JointModel], rows: Mapping[str, Encoded], tmp_path: Path
-) -> Callable[..., Run]:
+def make_run(make_model: Callable[..., JointModel], rows: Mapping[str, Encoded], tmp_path: Path) -> Callable[..., Run]:
     """A maker of runs: `model` are the arguments of `make_model`, the others go to `Run` and to the settings."""
 
     def make(place: str = "run", model: Mapping[str, Any] | None = None, seed: int = 0, **values: Any) -> Run:
@@ -134,8 +132,13 @@ def make_run(
     return make
 
 
-def assert_same(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Equal bit for bit."""
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        assert torch.equal(found[name], tensor), name
+@pytest.fixture
+def assert_same() -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], None]:
+    """Named tensors are equal bit for bit."""
+
+    def check(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+        assert found.keys() == wanted.keys()
+        for name, tensor in wanted.items():
+            assert torch.equal(found[name], tensor), name
+
+    return check

@@ -85,7 +85,7 @@ class PlainAdafactor:
                 self.rows[i] = beta * self.rows.get(i, 0.0) + (1 - beta) * (float(g[i]) ** 2 + 1e-30)
                 update[i] = g[i] / math.sqrt(self.rows[i])
         else:
-            *lead, n, m = g.shape
+            n, m = g.shape[-2:]
             for k, matrix in enumerate(g.reshape(-1, n, m)):
                 self._matrix(k, matrix, beta, update.view(-1, n, m)[k])
         size = math.sqrt(sum(float(u) ** 2 for u in update.flatten()) / update.numel())
