@@ -43,10 +43,9 @@ def list_tasks(path: Place, tasks: Names = None, as_json: JsonOption = False) ->
             }
         )
         return
-    columns = ["task", "inputs", "output", "metric", "splits", "licence"]
+    columns = ["task", "inputs", "output", "metric", "licence"]
     rows = [
-        [task.name, ", ".join(task.inputs), _output(task), task.metric, ", ".join(task.split_names()), task.licence]
-        for task in suite.tasks.values()
+        [task.name, ", ".join(task.inputs), _output(task), task.metric, task.licence] for task in suite.tasks.values()
     ]
     _print_table(suite.name, columns, rows)
     _print_groups(suite)
