@@ -140,7 +140,7 @@ def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_recipe(tiny_suite: str, backbone_folder: Callable[..., str]) -> Callable[..., dict[str, Any]]:
     """A maker of recipes of short float32 runs on the tiny suite, with some values changed: `training__steps=5`."""
 

@@ -39,16 +39,17 @@ def command(
 
     from accelerate import Accelerator
 
-    from multigraft.strategies import multitask
+    from multigraft.strategies.data import check, load_data
+    from multigraft.strategies.multitask import run
 
-    rows = multitask.load_data(settings)
-    multitask.check(settings, rows)
+    rows = load_data(settings)
+    check(settings, rows)
     accelerator = Accelerator()
     accelerator.wait_for_everyone()  # until every process has seen the folder as it was
     if accelerator.is_main_process:
         write_json(kept, record)
     with keeping(f"the last checkpoint is kept in {output}; add --resume to go on from there"):
-        result = multitask.run(settings, rows, output, quiet=as_json)
+        result = run(settings, rows, output, quiet=as_json)
     if not accelerator.is_main_process:
         return
     if as_json:

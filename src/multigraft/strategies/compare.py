@@ -20,9 +20,10 @@ from multigraft.evaluation.statistics import Predictions, Resampled, interval, m
 from multigraft.files import write_json
 from multigraft.runinfo import machine
 from multigraft.strategies import multitask
-from multigraft.strategies.multitask import Data, RunResult
+from multigraft.strategies.data import Data, check, load_data
 from multigraft.strategies.recipe import CompareRecipe, Recipe
 from multigraft.strategies.results import Curve, Difference, Draws, Estimate, Results, Row, TaskSummary
+from multigraft.strategies.runs import RunResult, finished, predictions_of
 from multigraft.tasks.task import Task
 
 Announce = Callable[[str], None]
@@ -44,7 +45,7 @@ def compare(
     data = _DataCache()
     todo = [(label, row, seed) for seed in recipe.seeds for label, row in rows if not _finished(folder, row, seed)]
     for _, row in rows:
-        multitask.check(row, data.of(row))
+        check(row, data.of(row))
     for number, (label, row, seed) in enumerate(todo, 1):
         announce(f"run {number} of {len(todo)}: {label}, seed {seed}")
         seeded = row.model_copy(update={"seed": seed})
@@ -62,7 +63,7 @@ def run_folder(folder: Path, row: Recipe, seed: int) -> Path:
 
 
 def _finished(folder: Path, row: Recipe, seed: int) -> bool:
-    return multitask.finished(run_folder(folder, row, seed)) is not None
+    return finished(run_folder(folder, row, seed)) is not None
 
 
 def _results_of(recipe: CompareRecipe, folder: Path) -> Results | None:
@@ -98,7 +99,7 @@ class _DataCache:
         key = json.dumps([row.suite, row.tasks, row.examples, row.scored_examples, row.score_on,
                           row.backbone.name, row.training.max_length])  # fmt: skip
         if key not in self._known:
-            self._known[key] = multitask.load_data(row)
+            self._known[key] = load_data(row)
         return self._known[key]
 
 
@@ -139,7 +140,7 @@ def _summary(recipe: Recipe, task: Task) -> TaskSummary:
 
 
 def _predictions(folder: Path, row: Recipe, seeds: tuple[int, ...]) -> Predictions:
-    runs = [multitask.predictions_of(run_folder(folder, row, seed)) for seed in seeds]
+    runs = [predictions_of(run_folder(folder, row, seed)) for seed in seeds]
     return {task: (runs[0][task][0], [run[task][1] for run in runs]) for task in runs[0]}
 
 
@@ -173,7 +174,7 @@ def _row(label: str, recipe: Recipe, folder: Path, seeds: tuple[int, ...], found
 
 
 def _result(folder: Path, recipe: Recipe, seed: int) -> RunResult:
-    result = multitask.finished(run_folder(folder, recipe, seed))
+    result = finished(run_folder(folder, recipe, seed))
     assert result is not None
     return result
 

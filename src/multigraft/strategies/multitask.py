@@ -2,100 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from safetensors.numpy import load_file, save_file
 
-from multigraft.backbones.load import Backbone, load_backbone
-from multigraft.batching.collate import collate
-from multigraft.batching.encode import Encoded, encode
-from multigraft.evaluation.scoring import predict_tasks, score_tasks, targets
-from multigraft.files import new_folder, write_json
+from multigraft.backbones.load import load_backbone
+from multigraft.evaluation.scoring import predict_tasks, score_tasks
 from multigraft.library.card import Card, data_fingerprint, tokenizer_fingerprint
 from multigraft.library.model_folder import ModelFile, build_model, load_model, save_model
-from multigraft.methods.base import parse_method
 from multigraft.methods.joint import JointModel
 from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.sampler import Sampler
 from multigraft.runinfo import machine, peak_memory_mb, reset_peak_memory
-from multigraft.settings import Record
+from multigraft.strategies.data import Data
 from multigraft.strategies.recipe import Recipe
-from multigraft.tasks.suite import load_suite
-from multigraft.tasks.task import Task
+from multigraft.strategies.runs import RunResult, answer_ms, finished, keep_result, predictions_of
 from multigraft.training.loop import Hooks, train
 from multigraft.training.monitor import Monitor
-from multigraft.training.precision import computing_in
 from multigraft.training.settings import TrainingSettings
-
-DEV = "validation"  # the split that models are chosen on
-
-
-@dataclass(frozen=True)
-class Data:
-    """The rows of a recipe as token ids, in the order of the tasks."""
-
-    tasks: list[Task]
-    train: dict[str, Encoded]
-    dev: dict[str, Encoded]
-    scored: dict[str, Encoded]
-    backbone: Backbone  # with random weights: for its shapes and its tokenizer
-
-    def only(self, name: str) -> Data:
-        """One task of it."""
-        train, dev, scored = ({name: rows[name]} for rows in (self.train, self.dev, self.scored))
-        if self.scored is self.dev:
-            scored = dev
-        return Data([task for task in self.tasks if task.name == name], train, dev, scored, self.backbone)
-
-
-class RunResult(Record):
-    """What one run with one seed found out: `result.json`."""
-
-    scores: dict[str, float]
-    parameters: int
-    trained_parameters: int
-    one_model: int  # parameters of one backbone with one head, to compare with
-    train_seconds: float
-    peak_memory_mb: float
-    answer_ms: float
-    steps: int
-    chosen_step: int
-    ledger: dict[str, dict[str, float]]
-    draws: dict[str, tuple[float, ...]]
-    curve: dict[str, tuple[float, ...]]
-
-
-def load_data(recipe: Recipe) -> Data:
-    """Read and encode the recipe's tasks. Raises UserError for bad rows and for tasks an encoder cannot answer."""
-    suite = load_suite(recipe.suite)
-    tasks = list((suite.subset(recipe.tasks) if recipe.tasks is not None else suite).tasks.values())
-    backbone = load_backbone(recipe.backbone.name, pretrained=False)
-    length = min(recipe.training.max_length, backbone.max_length)
-
-    for name in recipe.examples if isinstance(recipe.examples, dict) else ():
-        suite.subset([name])  # raises for a cap on a task that is not there
-
-    def rows(task: Task, split: str, limit: int | None) -> Encoded:
-        return encode(task, task.examples(split, limit), backbone.tokenizer, length)
-
-    train = {task.name: rows(task, "train", recipe.cap(task.name)) for task in tasks}
-    dev = {task.name: rows(task, DEV, recipe.scored_examples) for task in tasks}
-    scored = dev
-    if recipe.score_on != DEV:
-        scored = {task.name: rows(task, recipe.score_on, recipe.scored_examples) for task in tasks}
-    return Data(tasks, train, dev, scored, backbone)
-
-
-def check(recipe: Recipe, data: Data) -> None:
-    """Raises UserError when the recipe's method does not fit its backbone, before anything is trained."""
-    parse_method(recipe.method).specs(data.backbone)
 
 
 def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> RunResult:
@@ -107,41 +33,12 @@ def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> Run
     done = finished(folder)
     if done is not None:
         return done
-    if recipe.separate:
-        result, predictions = _separate(recipe, data, folder, quiet)
-    else:
-        result, predictions = _joint(recipe, data, folder, quiet)
+    result, predictions = (_separate if recipe.separate else _joint)(recipe, data, folder, quiet)
     accelerator = Accelerator()
     if accelerator.is_main_process:
-        _keep_result(folder, result, predictions, data)
+        keep_result(folder, result, predictions, data)
     accelerator.wait_for_everyone()
     return result
-
-
-def _keep_result(folder: Path, result: RunResult, predictions: Mapping[str, np.ndarray], data: Data) -> None:
-    with new_folder(folder / "result") as new:
-        save_file(
-            {name: np.ascontiguousarray(values) for name, values in predictions.items()},
-            new / "predictions.safetensors",
-        )
-        save_file({name: targets(rows) for name, rows in data.scored.items()}, new / "targets.safetensors")
-        write_json(new / "result.json", result.model_dump(mode="json"))
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of no more use, and three times the model's size
-
-
-def finished(folder: Path) -> RunResult | None:
-    """The result of a run that was finished in `folder`, or None."""
-    path = folder / "result" / "result.json"
-    return RunResult.model_validate_json(path.read_text()) if path.exists() else None
-
-
-def predictions_of(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Targets and predictions of a finished run, by task: n each."""
-    wanted, found = (
-        load_file(folder / "result/targets.safetensors"),
-        load_file(folder / "result/predictions.safetensors"),
-    )
-    return {name: (wanted[name], found[name]) for name in wanted}
 
 
 def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
@@ -182,21 +79,10 @@ def separate_steps(training: TrainingSettings, sizes: Mapping[str, int]) -> dict
 def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
     """One model for all tasks of `data`."""
     reset_peak_memory()
-    torch.manual_seed(recipe.seed)
-    backbone = load_backbone(recipe.backbone.name, pretrained=recipe.backbone.pretrained, seed=recipe.seed)
-    base = backbone.fingerprint
-    model = build_model(
-        backbone,
-        data.tasks,
-        recipe.method,
-        pooling=recipe.backbone.pooling,
-        pooler=recipe.backbone.pooler_kind,
-        tuned=recipe.backbone.tuned,
-        seed=recipe.seed,
-    )
+    model = _model(recipe, data)
+    base = model.backbone.fingerprint
     sampler = _sampler(recipe, data)
     ledger = Ledger({name: len(rows) for name, rows in data.train.items()}, sampler.planned())
-
     latest: dict[str, np.ndarray] = {}  # dev predictions of the model as it stands
     kept: dict[str, np.ndarray] = {}  # and of the one that was kept
 
@@ -214,12 +100,10 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
             model, list(data.train.values()), sampler, ledger, recipe.training,
             Hooks(evaluate, keep), monitor, folder, recipe.seed,
         )  # fmt: skip
-        curve = {key: tuple(values) for key, values in monitor.curve().items()}
     peak = peak_memory_mb()
     chosen = progress.best_step if recipe.training.choose == "best" else progress.step
     if chosen != progress.step:
-        device = next(model.encoder.parameters()).device
-        model = load_model(folder / "model")[0].to(device)
+        model = load_model(folder / "model")[0].to(next(model.encoder.parameters()).device)
     known = kept if data.scored is data.dev else {}  # empty too when a finished training was only resumed
     predictions = dict(known) or predict_tasks(model, data.scored, recipe.training.precision)
     modules = sum(model.parameters_of(name) for name in model.names)
@@ -230,14 +114,27 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
         one_model=model.shared_parameters() + model.heads.size(model.names[0]),
         train_seconds=progress.seconds,
         peak_memory_mb=peak,
-        answer_ms=answer_ms(model, data, recipe.training.precision),
+        answer_ms=answer_ms(model, data.text, recipe.training.precision),
         steps=progress.step,
         chosen_step=chosen,
         ledger=ledger.summary(),
         draws={name: tuple(shares) for name, shares in ledger.drawn_shares().items()},
-        curve=curve,
+        curve={key: tuple(values) for key, values in monitor.curve().items()},
     )
     return result, predictions
+
+
+def _model(recipe: Recipe, data: Data) -> JointModel:
+    settings = recipe.backbone
+    return build_model(
+        load_backbone(settings.name, pretrained=settings.pretrained, seed=recipe.seed),
+        data.tasks,
+        recipe.method,
+        pooling=settings.pooling,
+        pooler=settings.pooler_kind,
+        tuned=settings.tuned,
+        seed=recipe.seed,
+    )
 
 
 def _sampler(recipe: Recipe, data: Data) -> Sampler:
@@ -295,28 +192,3 @@ def _cards(model: JointModel, recipe: Recipe, data: Data, scores: Mapping[str, f
         )
         for task in data.tasks
     }
-
-
-@torch.inference_mode()
-def answer_ms(model: JointModel, data: Data, precision: str, repeats: int = 9) -> float:
-    """Milliseconds to answer one text for all tasks of the model: the median over `repeats`.
-
-    The text is the dev row of median length.
-    """
-    model.eval()
-    device = next(model.encoder.parameters()).device
-    rows = list(data.dev.values())
-    lengths = np.concatenate([r.lengths for r in rows])
-    middle = int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
-    bounds = np.cumsum([len(r) for r in rows])
-    owner = int(np.searchsorted(bounds, middle, side="right"))
-    row = middle - (int(bounds[owner - 1]) if owner else 0)
-    batch = collate(rows, [owner], [row], model.backbone.pad_id).to(device)
-    types = None if batch.token_type_ids is None else batch.token_type_ids[:1]
-    times = []
-    for _ in range(repeats + 2):
-        begin = time.perf_counter()
-        with computing_in(precision, device):
-            model.answer_all(batch.input_ids[:1], batch.attention_mask[:1], types, range(len(model.names))).cpu()
-        times.append(1000 * (time.perf_counter() - begin))
-    return float(np.median(times[2:]))
