@@ -11,11 +11,11 @@ study() {
   .venv/bin/multigraft compare recipes/glue8.yaml --output "$folder" \
     --set 'title=PALs on eight GLUE tasks, small' \
     --set 'examples={mnli: 1001, qqp: 982, qnli: 726, sst2: 644, cola: 385, stsb: 348, mrpc: 311, rte: 282}' \
-    --set training.steps=360 --set training.epochs=4 --set training.score_every=4 --set training.choose=last \
+    --set training.steps=512 --set training.batch_size=16 --set training.epochs=4 --set training.score_every=4 --set training.choose=last \
     --set training.learning_rate=1.0e-4 --set training.module_learning_rate=1.0e-3 \
     --set rows.8.training.module_learning_rate=2.0e-4 --set rows.9.training.module_learning_rate=2.0e-4 \
     --set rows.21.training.module_learning_rate=5.0e-4 --set rows.22.training.module_learning_rate=5.0e-4 \
-    --set training.checkpoint_seconds=600 --set "seeds=$1"
+    --set scored_examples=500 --set training.checkpoint_seconds=600 --set "seeds=$1"
 }
 study '[0]' &
 study '[1]' &

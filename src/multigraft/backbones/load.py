@@ -167,10 +167,10 @@ def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backb
     tokenizer = load_tokenizer(name)
     config = _fetch(AutoConfig, name)
     family_of(config.model_type, name)
-    if pretrained:
-        model = _fetch(AutoModel, name, dtype=torch.float32)
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # also for what a checkpoint lacks, as many lack the pooler
+        if pretrained:
+            model = _fetch(AutoModel, name, dtype=torch.float32)
+        else:
             model = AutoModel.from_config(config, dtype=torch.float32)
     return Backbone(model, tokenizer, name)

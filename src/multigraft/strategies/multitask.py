@@ -21,7 +21,6 @@ from multigraft.strategies.recipe import Recipe
 from multigraft.strategies.runs import RunResult, answer_ms, finished, keep_result, predictions_of
 from multigraft.training.loop import Hooks, train
 from multigraft.training.monitor import Monitor
-from multigraft.training.settings import TrainingSettings
 
 
 def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> RunResult:
@@ -42,10 +41,12 @@ def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> Run
 
 
 def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
-    """One model per task; together they draw as many rows as one for all, each in proportion to its own."""
+    """One model per task; each draws as many rows as the schedule would have given its task in a joint run."""
     parts: list[RunResult] = []
     predictions: dict[str, np.ndarray] = {}
-    shares = separate_steps(recipe.training, {name: len(rows) for name, rows in data.train.items()})
+    sampler = _sampler(recipe, data)
+    planned = dict(zip(sampler.names, sampler.planned().sum(0).tolist(), strict=True))
+    shares = separate_steps(planned, recipe.training.batch_size)
     for task in data.tasks:
         training = recipe.training.model_copy(update={"steps": shares[task.name], "passes": None})
         alone = recipe.model_copy(update={"separate": False, "tasks": (task.name,), "training": training})
@@ -68,12 +69,10 @@ def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[Ru
     return result, predictions
 
 
-def separate_steps(training: TrainingSettings, sizes: Mapping[str, int]) -> dict[str, int]:
-    """Steps of each task's own model: the joint run's rows in proportion to `sizes`, at least one step each."""
-    total = sum(sizes.values())
-    steps = training.steps_for(total, len(sizes)) * training.rows_in_step(len(sizes)) // training.batch_size
-    bounds = np.rint(np.cumsum([0, *sizes.values()]) * steps / total).astype(int)
-    return {name: max(1, int(share)) for name, share in zip(sizes, np.diff(bounds), strict=True)}
+def separate_steps(planned: Mapping[str, float], batch_size: int) -> dict[str, int]:
+    """Steps of each task's own model, from the rows of it that a joint run is planned to draw; at least one step."""
+    bounds = np.rint(np.cumsum([0.0, *planned.values()]) / batch_size).astype(int)
+    return {name: max(1, int(steps)) for name, steps in zip(planned, np.diff(bounds), strict=True)}
 
 
 def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:

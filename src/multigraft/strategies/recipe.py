@@ -47,7 +47,10 @@ class Recipe(Record):
     scored_examples: int | None = Field(None, gt=0, description="at most this many rows of each scored split")
     score_on: str = Field("validation", description="split of the final scores")
     backbone: BackboneSettings = BackboneSettings()
-    separate: bool = Field(False, description="one model per task instead of one for all")
+    separate: bool = Field(
+        False,
+        description="one model per task instead of one for all; each draws the rows that the schedule gives its task",
+    )
     method: dict[str, Any] = Field("heads_only", validate_default=True, description="task modules")
     schedule: dict[str, Any] = Field("annealed", validate_default=True, description="which task comes next")
     training: TrainingSettings
@@ -83,18 +86,17 @@ class Recipe(Record):
         """Name of the run's folder: readable, and different for different settings; the seed is left out."""
         record = self.model_dump(mode="json", exclude={"seed"})
         digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:10]
-        parts = ["separate" if self.separate else self.method["name"], "" if self.separate else self.schedule["name"]]
-        parts.append("" if self.backbone.tuned else "frozen")
-        return "-".join([*filter(None, parts), digest])
+        parts = ["separate"] if self.separate else []
+        parts += [self.method["name"], self.schedule["name"], *([] if self.backbone.tuned else ["frozen"])]
+        return "-".join([*parts, digest])
 
     def label(self) -> str:
         """A name for tables, which says what differs from the defaults."""
-        if self.separate:
-            return "separate models" if self.method["name"] == "heads_only" else f"separate {self.method['name']}"
         settings = {key: value for key, value in self.method.items() if key != "name"}
         method = METHODS.get(self.method["name"])(**settings)
         detail = method.describe()
-        name = {"heads_only": "one shared encoder"}.get(method.name, method.name)
+        name = f"separate {method.name}" if self.separate else method.name
+        name = {"heads_only": "one shared encoder", "separate heads_only": "separate models"}.get(name, name)
         parts = [f"{name} ({detail})" if detail else name, self.schedule["name"]]
         return ", ".join(parts + ([] if self.backbone.tuned else ["frozen"]))
 

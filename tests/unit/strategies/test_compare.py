@@ -15,8 +15,9 @@ from multigraft.strategies import multitask
 from multigraft.strategies.compare import compare, run_folder
 from multigraft.strategies.recipe import CompareRecipe
 from multigraft.strategies.results import Results
+from multigraft.strategies.runs import finished
 
-ROWS = [{"separate": True, "method": "heads_only"}, {"method": "heads_only"}, {"method": {"name": "pal", "width": 4}}]
+ROWS = [{"separate": True, "method": "heads_only"}, {"method": "heads_only"}, {"method": {"name": "low_rank", "width": 4}}]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_the_record_tells_every_row_and_task(results: Results) -> None:
     assert [row.label for row in results.rows] == [
-        "separate models", "one shared encoder, proportional", "pal (width 4), proportional"]  # fmt: skip
+        "separate models", "one shared encoder, proportional", "low_rank (width 4), proportional"]  # fmt: skip
     assert [row.strategy for row in results.rows] == ["separate", "shared", "module"]
     assert [(task.name, task.train_rows, task.evaluation_rows, task.split) for task in results.tasks] == [
         ("feeling", 120, 20, "test"),
@@ -75,7 +76,7 @@ def test_the_record_tells_every_row_and_task(results: Results) -> None:
 
 def test_scores_are_those_of_the_runs(results: Results, recipe: Callable[..., CompareRecipe], folder: Path) -> None:
     for row, (_, alone) in zip(results.rows, recipe().resolved(), strict=True):
-        runs = [multitask.finished(run_folder(folder, alone, seed)) for seed in (0, 1)]
+        runs = [finished(run_folder(folder, alone, seed)) for seed in (0, 1)]
         for task, estimate in row.scores.items():
             assert estimate.values == tuple(run.scores[task] for run in runs if run)
         assert row.average.values == pytest.approx([average(run.scores) for run in runs if run])
@@ -123,7 +124,7 @@ def test_only_what_is_new_runs(recipe: Callable[..., CompareRecipe], folder: Pat
     assert [place.name for place in ran] == ["seed-2", "seed-2"]
     assert told == [
         "run 1 of 2: one shared encoder, proportional, seed 2",
-        "run 2 of 2: pal (width 4), proportional, seed 2",
+        "run 2 of 2: low_rank (width 4), proportional, seed 2",
     ]
     assert results.rows[0].seeds == (1, 2)
     one = compare(recipe(seeds=[2], rows=ROWS[1:2]), folder, quiet=True)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from multigraft.errors import UserError
 from multigraft.evaluation.metrics import score
@@ -17,28 +20,30 @@ from multigraft.library.card import Card, data_fingerprint
 from multigraft.library.model_folder import load_model
 from multigraft.settings import build
 from multigraft.strategies import multitask
-from multigraft.strategies.multitask import RunResult, separate_steps
+from multigraft.strategies.data import Data, check, load_data
+from multigraft.strategies.multitask import separate_steps
 from multigraft.strategies.recipe import Recipe
+from multigraft.strategies.runs import RunResult, finished, predictions_of
 from multigraft.training.settings import TrainingSettings
 
 MakeRecipe = Callable[..., dict[str, Any]]
 
 
-def go(values: dict[str, Any], folder: Path) -> tuple[Recipe, multitask.Data, RunResult]:
+def go(values: dict[str, Any], folder: Path) -> tuple[Recipe, Data, RunResult]:
     recipe = build(Recipe, values, "recipe")
-    data = multitask.load_data(recipe)
-    multitask.check(recipe, data)
+    data = load_data(recipe)
+    check(recipe, data)
     return recipe, data, multitask.run(recipe, data, folder, quiet=True)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
 def test_a_run_leaves_a_model_its_scores_and_its_ledger(tiny_recipe: MakeRecipe, tmp_path: Path, family: str) -> None:
     recipe, data, result = go(tiny_recipe(family, score_on="test", scored_examples=15), tmp_path / "r")
-    assert multitask.finished(tmp_path / "r") == result
+    assert finished(tmp_path / "r") == result
     assert result.steps == 12
     assert list(result.scores) == ["feeling", "amount", "pick", "animal"]
     for task in data.tasks:
-        wanted, found = multitask.predictions_of(tmp_path / "r")[task.name]
+        wanted, found = predictions_of(tmp_path / "r")[task.name]
         assert len(wanted) == len(found) == 15
         assert score(task.metric, found, wanted) == result.scores[task.name]
     model, _, file = load_model(tmp_path / "r" / "model")
@@ -88,7 +93,7 @@ def test_the_scores_are_those_of_the_model_in_the_folder(
     assert result.chosen_step == (4 if choose == "best" else 12)
     model, _, _ = load_model(tmp_path / "model")
     found = predict_tasks(model, data.scored, "fp32")
-    kept = multitask.predictions_of(tmp_path)
+    kept = predictions_of(tmp_path)
     assert all(np.array_equal(kept[name][1], found[name]) for name in found)
     card = json.loads((tmp_path / "model/experts/pick/card.json").read_text())
     assert card["steps"] == result.chosen_step
@@ -113,7 +118,7 @@ def test_cards_tell_what_an_expert_was_made_from(tiny_recipe: MakeRecipe, tmp_pa
 
 
 def test_it_learns(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
-    training = {"training__steps": 150, "training__epochs": 1, "training__batches": "mixed"}
+    training = {"training__steps": 90, "training__epochs": 1, "training__batches": "mixed"}
     _, _, result = go(tiny_recipe(**training, training__module_learning_rate=1e-2), tmp_path)
     assert result.scores["feeling"] > 90
     assert result.scores["amount"] > 80
@@ -122,7 +127,7 @@ def test_it_learns(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
 
 def test_separate_models_share_the_steps(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
     _, data, result = go(tiny_recipe(separate=True, method="heads_only", training__epochs=2), tmp_path)
-    alone = {task.name: multitask.finished(tmp_path / task.name) for task in data.tasks}
+    alone = {task.name: finished(tmp_path / task.name) for task in data.tasks}
     assert all(alone.values())
     steps = {name: found.steps for name, found in alone.items() if found}
     assert sum(steps.values()) == result.steps == 12
@@ -130,6 +135,25 @@ def test_separate_models_share_the_steps(tiny_recipe: MakeRecipe, tmp_path: Path
     assert result.scores == {name: found.scores[name] for name, found in alone.items() if found}
     assert result.parameters == sum(found.parameters for found in alone.values() if found)
     assert 3.9 < result.parameters / result.one_model < 4.1
+
+
+@pytest.mark.parametrize("tuned", [True, False], ids=["tuned", "frozen"])
+def test_what_a_checkpoint_lacks_is_drawn_from_the_seed(
+    tiny_recipe: MakeRecipe, backbone_folder: Callable[..., str], tmp_path: Path, tuned: bool
+) -> None:
+    """A backbone without its pooler, as many on the hub are, gives the same model again."""
+    folder = tmp_path / "bare"
+    shutil.copytree(backbone_folder("bert"), folder)
+    tensors = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("pooler.")}
+    assert len(kept) == len(tensors) - 2
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    backbone = {"name": str(folder), "tuned": tuned, "pooler": "shared"}
+    for run in ("a", "b"):
+        torch.rand(3)
+        go(tiny_recipe(training__steps=2, training__epochs=1, backbone=backbone), tmp_path / run)
+    a, b = (load_file(tmp_path / run / "model" / "shared.safetensors") for run in ("a", "b"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 @given(
@@ -176,7 +200,7 @@ def test_what_does_not_fit_is_one_line_before_training(
 
 def test_data_are_cut_to_what_is_asked_for(tiny_recipe: MakeRecipe) -> None:
     recipe = build(Recipe, tiny_recipe(examples={"feeling": 10}, scored_examples=7, score_on="test"), "r")
-    data = multitask.load_data(recipe)
+    data = load_data(recipe)
     assert {name: len(rows) for name, rows in data.train.items()} == {
         "feeling": 10, "amount": 80, "pick": 60, "animal": 160}  # fmt: skip
     assert {len(rows) for rows in (*data.dev.values(), *data.scored.values())} == {7}
