@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -32,9 +32,15 @@ class Family:
     layer_sum: Place = ("input", "output.LayerNorm")
     final: str | None = None  # submodule that yields the last hidden state; None: the last layer
     row_arguments: tuple[str, ...] = field(default=("hidden_states", "attention_mask"))
+    # What inference may rely on to compute less; see multigraft.methods.shortcuts.
+    attention_join: str | None = None  # submodule that adds the attention's result to the residual
+    closed: bool = True  # nothing outside a layer joins what enters it with what leaves it
+    post_norm: bool = True  # what the feed-forward reads is also its residual
 
 
-def _bert_like(*model_types: str, query: str = "query", key: str = "key", value: str = "value") -> Family:
+def _bert_like(
+    *model_types: str, query: str = "query", key: str = "key", value: str = "value", **more: Any
+) -> Family:
     return Family(
         model_types,
         layers="encoder.layer",
@@ -49,12 +55,14 @@ def _bert_like(*model_types: str, query: str = "query", key: str = "key", value:
             "up": "intermediate.dense",
             "down": "output.dense",
         },
+        **more,
     )
 
 
 FAMILIES: tuple[Family, ...] = (
-    _bert_like("bert", "roberta", "xlm-roberta", "electra"),
-    _bert_like("deberta-v2", query="query_proj", key="key_proj", value="value_proj"),
+    _bert_like("bert", "roberta", "xlm-roberta", "electra", attention_join="attention.output"),
+    # Not closed: the larger ones have a convolution beside the first layer.
+    _bert_like("deberta-v2", query="query_proj", key="key_proj", value="value_proj", closed=False),
     Family(
         ("distilbert",),
         layers="transformer.layer",
@@ -105,6 +113,7 @@ FAMILIES: tuple[Family, ...] = (
             "down": "mlp.Wo",
         },
         final="final_norm",
+        post_norm=False,
     ),
 )
 

@@ -50,8 +50,11 @@ class Port:
     start: int = 0
     stop: int | None = None
 
-    def hook(self, change: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Replace the site's tensor by `change` of it whenever the backbone passes by; None leaves it as it is."""
+    def hook(self, change: Callable[[Tensor], Tensor | None], *, prepend: bool = False) -> RemovableHandle:
+        """Replace the site's tensor by `change` of it whenever the backbone passes by; None leaves it as it is.
+
+        With `prepend`, before the hooks that are there already.
+        """
         if self.side == "input":
 
             def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -61,7 +64,7 @@ class Port:
                 new = change(kwargs["hidden_states"])
                 return None if new is None else (args, {**kwargs, "hidden_states": new})
 
-            return self.module.register_forward_pre_hook(before, with_kwargs=True)
+            return self.module.register_forward_pre_hook(before, with_kwargs=True, prepend=prepend)
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             value = output[0] if isinstance(output, tuple) else output
@@ -75,7 +78,7 @@ class Port:
                 return None
             return (new, *output[1:]) if isinstance(output, tuple) else new
 
-        return self.module.register_forward_hook(after)
+        return self.module.register_forward_hook(after, prepend=prepend)
 
 
 def _put(whole: Tensor, part: Tensor, start: int, stop: int) -> Tensor:

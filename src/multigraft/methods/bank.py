@@ -68,6 +68,8 @@ class Bank(nn.Module):
                 return None
             self._written.add(place.write)
             source = value if place.read is None else self._read[place.read]
+            if len(source) < len(value):  # rows were repeated between the two sites, copy by copy
+                source = source.repeat(len(value) // len(source), 1, 1)
             # Under autocast a float32 parameter would lift the backbone's bfloat16 from here on.
             return place.change(self._weights, value, source, self._context).to(value.dtype)
 

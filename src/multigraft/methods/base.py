@@ -45,7 +45,8 @@ class Place:
     """One thing a method does: replace the tensor at `write` by `change(weights, value, source, context)`.
 
     `value` is the tensor at `write`; `source` the one at `read`, which the backbone passes before it
-    (without `read`, the value itself).
+    (without `read`, the value itself). Where the heads read the first token only, the value may be that token
+    alone, B 1 D, while the source is whole; the new value is then of the first token too.
     """
 
     write: Site

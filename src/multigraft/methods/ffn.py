@@ -36,8 +36,8 @@ class FFN(ParallelMethod):
                 specs |= dense(f"{i}.outer", r, r)
         return specs | self.lhuc_specs(backbone)
 
-    def branch(self, layer: int, weights: Weights, h: Tensor, context: Context) -> Tensor:
-        z = F.gelu(apply_dense(weights, f"{layer}.inner", apply_dense(weights, "encode", h)))
+    def branch(self, layer: int, weights: Weights, h: Tensor, wanted: int, context: Context) -> Tensor:
+        z = F.gelu(apply_dense(weights, f"{layer}.inner", apply_dense(weights, "encode", h[:, :wanted])))
         if self.depth == 2:
             z = apply_dense(weights, f"{layer}.outer", z)
         return apply_dense(weights, "decode", z)

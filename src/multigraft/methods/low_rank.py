@@ -33,6 +33,6 @@ class LowRank(ParallelMethod):
             specs |= dense(f"{i}.encode", d, r) | dense(f"{i}.decode", r, d, std=0.0)
         return specs | self.lhuc_specs(backbone)
 
-    def branch(self, layer: int, weights: Weights, h: Tensor, context: Context) -> Tensor:
-        z = ACTIVATIONS[self.activation](apply_dense(weights, f"{layer}.encode", h))
+    def branch(self, layer: int, weights: Weights, h: Tensor, wanted: int, context: Context) -> Tensor:
+        z = ACTIVATIONS[self.activation](apply_dense(weights, f"{layer}.encode", h[:, :wanted]))
         return apply_dense(weights, f"{layer}.decode", z)

@@ -43,10 +43,11 @@ class PAL(ParallelMethod):
             specs |= dense(f"{i}.query", r, r) | dense(f"{i}.key", r, r) | dense(f"{i}.value", r, r)
         return specs | self.lhuc_specs(backbone)
 
-    def branch(self, layer: int, weights: Weights, h: Tensor, context: Context) -> Tensor:
+    def branch(self, layer: int, weights: Weights, h: Tensor, wanted: int, context: Context) -> Tensor:
         v = "" if self.share_v else f"{layer}."
         z = apply_dense(weights, f"{v}encode", h)
-        q, k, u = (apply_dense(weights, f"{layer}.{part}", z) for part in ("query", "key", "value"))
+        q = apply_dense(weights, f"{layer}.query", z[:, :wanted])
+        k, u = (apply_dense(weights, f"{layer}.{part}", z) for part in ("key", "value"))
         z = attention(q, k, u, self.heads, context.mask, context.dropout(self.dropout))
         output = apply_dense(weights, f"{v}decode", z)
         return F.gelu(output) if self.form == "released" else output

@@ -42,8 +42,8 @@ class ParallelMethod(LayerMethod):
     lhuc: bool = Field(False, description="scale the module's output by 2 sigmoid(r) per hidden unit")
 
     @abstractmethod
-    def branch(self, layer: int, weights: Weights, h: Tensor, context: Context) -> Tensor:
-        """TS(h): B T D to B T D."""
+    def branch(self, layer: int, weights: Weights, h: Tensor, wanted: int, context: Context) -> Tensor:
+        """TS(h) at the first `wanted` tokens: B T D to B wanted D."""
 
     def places(self, backbone: Backbone) -> list[Place]:
         return [
@@ -52,7 +52,7 @@ class ParallelMethod(LayerMethod):
         ]
 
     def _join(self, layer: int, weights: Weights, value: Tensor, source: Tensor, context: Context) -> Tensor:
-        output = self.branch(layer, weights, source, context)
+        output = self.branch(layer, weights, source, value.shape[1], context)
         if self.lhuc:
             output = output * per_row(2 * torch.sigmoid(weights[f"{layer}.lhuc"]))
         return value + output

@@ -46,6 +46,7 @@ class ResidualAdapter(LayerMethod):
         return [Place(Site("layer_sum", i), partial(self._add, i), read=Site("layer_input", i)) for i in layers]
 
     def _add(self, layer: int, weights: Weights, value: Tensor, source: Tensor, context: Context) -> Tensor:
+        source = source[:, : value.shape[1]]
         if self.rank is None:
             return value + linear(source, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
         narrow = linear(source, weights[f"{layer}.down"])

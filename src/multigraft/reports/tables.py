@@ -42,7 +42,7 @@ def scoreboards(results: Results, width: int) -> list[Table]:
         chunk.append(column)
     if chunk:
         tables.append(_table(found, chunk))
-    tables[-1].caption = Text(found.caption)
+    tables[0].caption = Text(found.caption)  # the widest
     return tables
 
 

@@ -66,17 +66,8 @@ def train(
 
     Raises UserError for a foreign checkpoint, a loss that is not finite, and more processes than rows in a step.
     """
-    accelerator = Accelerator()
-    if settings.batch_size < accelerator.num_processes:
-        raise UserError(
-            f"{accelerator.num_processes} processes cannot share {settings.batch_size} rows",
-            where="training.batch_size",
-            fix=f"give at least {accelerator.num_processes}",
-        )
-    model.to(accelerator.device)
-    optimizers = Optimizers(model, settings)
-    progress = _resume(folder, model, optimizers, sampler, ledger)
-    wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
+    run = _Run(model, data, sampler, ledger, settings, hooks, monitor, folder)
+    accelerator, progress = run.accelerator, run.progress
     if accelerator.is_main_process:
         monitor.begin(progress.step, len(sampler), progress.losses)
     epoch, started = 0, time.perf_counter()
@@ -86,7 +77,7 @@ def train(
             model.train()
             torch.manual_seed(_epoch_seed(seed, epoch, accelerator.process_index))
         factor = learning_rate_factor(progress.step, len(sampler), settings)
-        loss = _step(wrapped, optimizers, data, draw, ledger, settings, factor, accelerator)
+        loss = run.step(draw, factor)
         progress.step += 1
         if not math.isfinite(loss):
             raise UserError(
@@ -96,38 +87,82 @@ def train(
             monitor.on_step(progress.step, loss, factor)
         if sampler.at_epoch_end:
             progress.seconds += time.perf_counter() - started
-            _finish_epoch(
-                model, optimizers, sampler, ledger, settings, hooks, monitor, progress, folder, accelerator, epoch
-            )
+            run.finish_epoch(epoch)
             started = time.perf_counter()
     return progress
 
 
-def _step(
-    model: torch.nn.Module,
-    optimizers: Optimizers,
-    data: Sequence[Encoded],
-    draw: Draw,
-    ledger: Ledger,
-    settings: TrainingSettings,
-    factor: float,
-    accelerator: Accelerator,
-) -> float:
-    """One optimizer step; gives the loss of this process's rows."""
-    joint = optimizers.model
-    weights = row_weights(draw.tasks, independent=not joint.tuned)
-    # Gradients are averaged over processes, the weights are of the whole batch: hence the factor.
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    tasks, rows, weights = draw.tasks[mine], draw.rows[mine], weights[mine] * accelerator.num_processes
-    batch = collate(data, tasks, rows, joint.backbone.pad_id).to(accelerator.device)
-    for process in range(accelerator.num_processes):
-        _record(ledger, data, draw, slice(process, None, accelerator.num_processes))
-    with computing_in(settings.precision, accelerator.device):
-        scores = model(batch)
-    loss = row_losses(scores.float(), batch) @ torch.from_numpy(weights).to(accelerator.device)
-    accelerator.backward(loss)
-    optimizers.step(np.unique(draw.tasks).tolist(), factor)
-    return float(accelerator.reduce(loss.detach(), "mean"))  # type: ignore[arg-type]
+class _Run:
+    """What a training run holds together: one step, and the end of an epoch."""
+
+    def __init__(
+        self,
+        model: JointModel,
+        data: Sequence[Encoded],
+        sampler: Sampler,
+        ledger: Ledger,
+        settings: TrainingSettings,
+        hooks: Hooks,
+        monitor: Monitor,
+        folder: Path,
+    ) -> None:
+        self.accelerator = Accelerator()
+        processes = self.accelerator.num_processes
+        if settings.batch_size < processes:
+            raise UserError(
+                f"{processes} processes cannot share {settings.batch_size} rows",
+                where="training.batch_size",
+                fix=f"give at least {processes}",
+            )
+        self.model, self.data, self.sampler, self.ledger = model.to(self.accelerator.device), data, sampler, ledger
+        self.settings, self.hooks, self.monitor = settings, hooks, monitor
+        self.checkpoint = folder / "checkpoint"
+        self.optimizers = Optimizers(model, settings)
+        self.progress = _resume(self.checkpoint, model, self.optimizers, sampler, ledger)
+        self.wrapped = self.accelerator.prepare(model) if processes > 1 else model
+
+    def step(self, draw: Draw, factor: float) -> float:
+        """One optimizer step; gives the mean loss of all processes."""
+        weights = row_weights(draw.tasks, independent=not self.model.tuned)
+        # Gradients are averaged over processes, the weights are of the whole batch: hence the factor.
+        processes, device = self.accelerator.num_processes, self.accelerator.device
+        mine = slice(self.accelerator.process_index, None, processes)
+        batch = collate(self.data, draw.tasks[mine], draw.rows[mine], self.model.backbone.pad_id).to(device)
+        for process in range(processes):
+            _record(self.ledger, self.data, draw, slice(process, None, processes))
+        with computing_in(self.settings.precision, device):
+            scores = self.wrapped(batch)
+        loss = row_losses(scores.float(), batch) @ torch.from_numpy(weights[mine] * processes).to(device)
+        self.accelerator.backward(loss)
+        self.optimizers.step(np.unique(draw.tasks).tolist(), factor)
+        return float(self.accelerator.reduce(loss.detach(), "mean"))  # type: ignore[arg-type]
+
+    def finish_epoch(self, epoch: int) -> None:
+        """Score the model when it is due, keep it if it is the one to choose, and write a checkpoint."""
+        progress, settings = self.progress, self.settings
+        last = progress.step == len(self.sampler)
+        if last or epoch % settings.score_every == 0:
+            self._score(last)
+        due = progress.seconds - progress.saved_at >= settings.checkpoint_seconds
+        if self.accelerator.is_main_process and (due or last):
+            progress.saved_at, progress.losses = progress.seconds, self.monitor.losses
+            state = {"progress": asdict(progress), "sampler": self.sampler.state(), "ledger": self.ledger.state()}
+            save_checkpoint(self.checkpoint, self.model, self.optimizers, state)
+        self.accelerator.wait_for_everyone()
+
+    def _score(self, last: bool) -> None:
+        progress = self.progress
+        self.model.eval()
+        scores = self.hooks.evaluate(self.model)
+        average = sum(scores.values()) / len(scores)
+        better = progress.best_average is None or average > progress.best_average
+        if better:
+            progress.best_average, progress.best_step = average, progress.step
+        if self.accelerator.is_main_process:
+            self.monitor.on_scores(progress.step, scores, average, better)
+            # Kept before the checkpoint is written: a run killed in between repeats the epoch and keeps it again.
+            if better if self.settings.choose == "best" else last:
+                self.hooks.keep(self.model, scores)
 
 
 def _record(ledger: Ledger, data: Sequence[Encoded], draw: Draw, share: slice) -> None:
@@ -140,43 +175,8 @@ def _record(ledger: Ledger, data: Sequence[Encoded], draw: Draw, share: slice) -
     ledger.record(draw.tasks[share], tokens, sequences * longest, truncated, draw.epoch)
 
 
-def _finish_epoch(
-    model: JointModel,
-    optimizers: Optimizers,
-    sampler: Sampler,
-    ledger: Ledger,
-    settings: TrainingSettings,
-    hooks: Hooks,
-    monitor: Monitor,
-    progress: Progress,
-    folder: Path,
-    accelerator: Accelerator,
-    epoch: int,
-) -> None:
-    """Score the model when it is due, keep it if it is the one to choose, and write a checkpoint."""
-    last = progress.step == len(sampler)
-    if last or epoch % settings.score_every == 0:
-        model.eval()
-        scores = hooks.evaluate(model)
-        average = sum(scores.values()) / len(scores)
-        better = progress.best_average is None or average > progress.best_average
-        if better:
-            progress.best_average, progress.best_step = average, progress.step
-        if accelerator.is_main_process:
-            monitor.on_scores(progress.step, scores, average, better)
-            # Kept before the checkpoint is written: a run killed in between repeats the epoch and keeps it again.
-            if better if settings.choose == "best" else last:
-                hooks.keep(model, scores)
-    due = progress.seconds - progress.saved_at >= settings.checkpoint_seconds
-    if accelerator.is_main_process and (due or last):
-        progress.saved_at, progress.losses = progress.seconds, monitor.losses
-        state = {"progress": asdict(progress), "sampler": sampler.state(), "ledger": ledger.state()}
-        save_checkpoint(folder / "checkpoint", model, optimizers, state)
-    accelerator.wait_for_everyone()
-
-
-def _resume(folder: Path, model: JointModel, optimizers: Optimizers, sampler: Sampler, ledger: Ledger) -> Progress:
-    state = load_checkpoint(folder / "checkpoint", model, optimizers)
+def _resume(checkpoint: Path, model: JointModel, optimizers: Optimizers, sampler: Sampler, ledger: Ledger) -> Progress:
+    state = load_checkpoint(checkpoint, model, optimizers)
     if state is None:
         return Progress()
     try:
@@ -184,7 +184,7 @@ def _resume(folder: Path, model: JointModel, optimizers: Optimizers, sampler: Sa
         ledger.restore(state["ledger"])
         return Progress(**state["progress"])
     except (KeyError, TypeError, ValueError):
-        place = folder / "checkpoint" / "progress.json"
+        place = checkpoint / "progress.json"
         raise UserError("not the progress of this run", where=place, fix="start in a new folder") from None
 
 

@@ -17,7 +17,11 @@ from multigraft.strategies.recipe import CompareRecipe
 from multigraft.strategies.results import Results
 from multigraft.strategies.runs import finished
 
-ROWS = [{"separate": True, "method": "heads_only"}, {"method": "heads_only"}, {"method": {"name": "low_rank", "width": 4}}]
+ROWS: list[dict[str, Any]] = [
+    {"separate": True, "method": "heads_only"},
+    {"method": "heads_only"},
+    {"method": {"name": "low_rank", "width": 4}},
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_the_record_tells_every_row_and_task(results: Results) -> None:
     assert [row.label for row in results.rows] == [
-        "separate models", "one shared encoder, proportional", "low_rank (width 4), proportional"]  # fmt: skip
+        "separate models, proportional",
+        "one shared encoder, proportional",
+        "low_rank (width 4), proportional",
+    ]
     assert [row.strategy for row in results.rows] == ["separate", "shared", "module"]
     assert [(task.name, task.train_rows, task.evaluation_rows, task.split) for task in results.tasks] == [
         ("feeling", 120, 20, "test"),

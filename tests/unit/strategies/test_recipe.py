@@ -99,8 +99,8 @@ def test_another_run_has_another_key(changes: dict[str, Any]) -> None:
 
 def test_names_for_people() -> None:
     assert recipe().label() == "one shared encoder, annealed"
-    assert recipe(separate=True).label() == "separate models"
-    assert recipe(separate=True, method="lora").label() == "separate lora"
+    assert recipe(separate=True).label() == "separate models, annealed"
+    assert recipe(separate=True, method="lora").label() == "separate lora, annealed"
     assert recipe(method={"name": "pal", "layers": "final_half"}, backbone={"tuned": False}).label() == (
         "pal (layers final_half), annealed, frozen"
     )
