@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from common import Peer, compare, finish, interleave, options, timed
 from many_tasks import TASKS, TEXTS, TOKENS, answers
 from sides import DEVICE, MINILM, SETTINGS, joint_forward, joint_model, joint_step, random_batch
 
 from multigraft.backbones.load import embedded_folder
+from multigraft.batching.collate import Batch
 
 ROWS, WIDTH = 32, 24
 LAYERS = {"every layer": "every", "final half": "final_half"}
+
+
+def listed(batch: Batch) -> dict[str, list[Any]]:
+    """The batch for the other process."""
+    return {
+        "ids": batch.input_ids.tolist(),
+        "mask": batch.attention_mask.tolist(),
+        "labels": batch.target_class.tolist(),
+    }
 
 
 def main() -> None:
@@ -25,8 +37,8 @@ def main() -> None:
         threads=chosen.threads,
         width=WIDTH,
         tasks=TASKS,
-        rows={"ids": rows.input_ids.tolist(), "mask": rows.attention_mask.tolist(), "labels": rows.target_class.tolist()},
-        texts={"ids": texts[0].input_ids.tolist(), "mask": texts[0].attention_mask.tolist()},
+        rows=listed(rows),
+        texts=listed(texts[0]),
         learning_rate=SETTINGS.module_learning_rate,
         weight_decay=SETTINGS.weight_decay,
         clip=SETTINGS.clip,

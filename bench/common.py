@@ -109,7 +109,9 @@ def timed(work: Callable[[], object]) -> Side:
     return side
 
 
-def interleave(sides: Mapping[str, Side], seconds: float, *, warm_up: int = 2, least: int = 7) -> dict[str, list[float]]:
+def interleave(
+    sides: Mapping[str, Side], seconds: float, *, warm_up: int = 2, least: int = 7
+) -> dict[str, list[float]]:
     """Seconds of each side in each round; every round runs all sides, in alternating order.
 
     Rounds go on for `seconds`, and at least `least` of them are done, after `warm_up` that do not count.

@@ -29,7 +29,8 @@ def main() -> None:
         }
         times = interleave(sides, chosen.seconds)
         measures += [compare(times, ours, theirs, 1.0), compare(times, ours, PLAIN), compare(times, theirs, PLAIN)]
-    settings = {"rows": ROWS, "tokens": TOKENS, "rank": RANK, "backbone": "minilm, frozen", "precision": "bf16 autocast"}
+    settings = {"rows": ROWS, "tokens": TOKENS, "rank": RANK, "backbone": "minilm, frozen",
+                "precision": "bf16 autocast"}  # fmt: skip
     title = "Training step, LoRA on a frozen backbone"
     finish("lora_peft", title, measures, chosen, settings=settings, peers=versions("peft"))
 

@@ -23,7 +23,7 @@ from multigraft.strategies.recipe import Recipe
 Start = Callable[..., BaseProcess]
 WriteRecipe = Callable[..., Path]
 PATIENCE = 120  # seconds after which a process is taken to hang
-LONG = {"dropout": 0.1, "training__steps": 48, "training__epochs": 12, "training__batches": "mixed"}
+LONG = {"dropout": 0.1, "training__steps": 24, "training__epochs": 6, "training__batches": "mixed"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -72,9 +72,9 @@ def test_killed_again_and_again(train: Callable[..., BaseProcess], tmp_path: Pat
     for kind in ("lines", "moment", "lines", "moment", "lines"):
         process = train("killed", "--resume")
         if kind == "lines":
-            wait_for_lines(process, log, draw.randrange(1, 13))
+            wait_for_lines(process, log, draw.randrange(1, 8))
         else:
-            process.join(draw.uniform(0.0, 1.5))
+            process.join(draw.uniform(0.0, 1.0))
         process.kill()
         killed.append(finish(process))
     assert killed.count(-signal.SIGKILL) >= 3
@@ -110,7 +110,7 @@ def test_interrupted_from_the_keyboard(train: Callable[..., BaseProcess], tmp_pa
 def test_the_disk_as_it_was_at_any_moment(
     write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    """Copies of the folder before every sync and rename stand for a loss of power there; some of them are gone on from."""
+    """Copies of the folder before every sync and rename stand for a loss of power; from some of them we go on."""
     values = read_yaml(write_recipe(dropout=0.1, **{key: value for key, value in changes.items() if key != "tuned"}))
     values["backbone"]["tuned"] = changes.get("tuned", True)
     recipe = build(Recipe, values, "recipe")

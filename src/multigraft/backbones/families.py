@@ -32,15 +32,13 @@ class Family:
     layer_sum: Place = ("input", "output.LayerNorm")
     final: str | None = None  # submodule that yields the last hidden state; None: the last layer
     row_arguments: tuple[str, ...] = field(default=("hidden_states", "attention_mask"))
-    # What inference may rely on to compute less; see multigraft.methods.shortcuts.
+    # What inference may rely on to compute less; see multigraft.methods.fanout and first_token.
     attention_join: str | None = None  # submodule that adds the attention's result to the residual
     closed: bool = True  # nothing outside a layer joins what enters it with what leaves it
     post_norm: bool = True  # what the feed-forward reads is also its residual
 
 
-def _bert_like(
-    *model_types: str, query: str = "query", key: str = "key", value: str = "value", **more: Any
-) -> Family:
+def _bert_like(*model_types: str, query: str = "query", key: str = "key", value: str = "value", **more: Any) -> Family:
     return Family(
         model_types,
         layers="encoder.layer",

@@ -40,12 +40,15 @@ def command(
     from multigraft.reports import html, tables
     from multigraft.strategies.compare import compare
 
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
     with keeping(f"finished runs and checkpoints are kept in {folder}; the same command goes on from there"):
-        results = compare(settings, folder, announce=lambda line: console.print(line, highlight=False), quiet=as_json)
+        results = compare(settings, folder, announce=say, quiet=as_json)
     page = folder / "report.html"
     html.write(results, page)
     if as_json:
         print_json(results.model_dump(mode="json"))
     else:
         tables.show(results, Console())
-        console.print(f"The page: {page}", highlight=False)
+        say(f"The page: {page}")

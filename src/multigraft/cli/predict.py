@@ -29,6 +29,7 @@ def command(
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from multigraft.errors import UserError
     from multigraft.files import write_text
@@ -51,12 +52,12 @@ def command(
         print_json(records)
         return
     for row, found in zip(rows, answers, strict=True):
-        table = Table(title=" | ".join(str(value) for value in _shown(row))[:100])
+        table = Table(title=Text(" | ".join(str(value) for value in _shown(row))[:100]))
         for column in ("task", "answer", "probability"):
             table.add_column(column, justify="right" if column == "probability" else "left")
         for name, answer in found.items():
             sure = "" if answer.probability is None else f"{100 * answer.probability:.0f} %"
-            table.add_row(name, answer.text, sure)
+            table.add_row(name, Text(answer.text), sure)
         Console().print(table)
 
 

@@ -55,5 +55,6 @@ class Adapter(LayerMethod):
         return ("attention", "ffn") if self.sublayers == "both" else (self.sublayers,)
 
     def _adapt(self, name: str, weights: Weights, value: Tensor, source: Tensor, context: Context) -> Tensor:
+        source = source[:, : value.shape[1]]
         z = ACTIVATIONS[self.activation](apply_dense(weights, f"{name}.down", source))
         return value + apply_dense(weights, f"{name}.up", z)

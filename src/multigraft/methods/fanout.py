@@ -1,9 +1,9 @@
-"""One text for many tasks: the layers below the first module run once, then the rows are repeated."""
+"""One text for many tasks: what lies below the first module runs once, then the rows are repeated."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,31 +11,56 @@ from torch import Tensor, nn
 
 from multigraft.backbones.load import Backbone
 from multigraft.backbones.sites import Site
+from multigraft.methods.base import Method
+
+BEHIND_ATTENTION = ("attention_output", "ffn_input", "ffn_output", "layer_sum", "layer")
+MAPS_BEHIND_ATTENTION = ("o", "up", "down")
+
+
+def fork(backbone: Backbone, method: Method) -> Site:
+    """Where the rows of different experts part: as late as the method and the family allow.
+
+    `embeddings` and `layer_input[i]`: before that layer; `attention_output[i]`: where the attention's result joins
+    the residual; `layer_sum[i]`: before the layer's last norm; `final`: behind the last layer.
+    """
+    first = method.first_layer(backbone)
+    if first == backbone.depth:
+        return Site("final")
+    writes = [place.write for place in method.places(backbone) if place.write.layer == first]
+    if backbone.family.closed and all(site.kind in ("layer_sum", "layer") for site in writes):
+        return Site("layer_sum", first)
+    if backbone.family.attention_join and all(_behind_attention(site) for site in writes):
+        return Site("attention_output", first)
+    return Site("layer_input", first) if first else Site("embeddings")
+
+
+def _behind_attention(site: Site) -> bool:
+    if site.kind in ("linear", "linear_input"):
+        return site.part in MAPS_BEHIND_ATTENTION
+    return site.kind in BEHIND_ATTENTION
 
 
 @contextmanager
-def fan_out(backbone: Backbone, first: int, copies: int, rows: int) -> Iterator[None]:
-    """Within the block, layers from `first` on see every row `copies` times: B rows become K * B, copy by copy.
+def fan_out(backbone: Backbone, site: Site, copies: int, rows: int) -> Iterator[None]:
+    """Within the block, the backbone sees every row `copies` times from `site` on: B rows become K * B, copy by copy.
 
-    With `first` = L the last hidden state is repeated. With 0 nothing is done: the caller repeats the inputs.
+    `site` as `fork` gives it. For `embeddings` nothing is done: the caller repeats the inputs.
     """
     handles = []
-    if 0 < first < backbone.depth:
-        for index in range(first, backbone.depth):
+    if site.kind in ("final", "layer_sum"):
+        # Before the bank's own hooks, which expect the repeated rows: here and below.
+        handles.append(backbone.port(site).hook(lambda value: _repeat(value, copies, rows), prepend=True))
+    elif site.kind == "attention_output" and site.layer is not None:
+        assert backbone.family.attention_join is not None
+        join = backbone.layer(site.layer).get_submodule(backbone.family.attention_join)
+        handles.append(
+            join.register_forward_pre_hook(_widener(join, None, copies, rows), with_kwargs=True, prepend=True)
+        )
+    if site.layer is not None:
+        for index in range(site.layer + (site.kind != "layer_input"), backbone.depth):
             layer = backbone.layer(index)
-            names = list(inspect.signature(layer.forward).parameters)
-            widen = _widener(names, set(backbone.family.row_arguments), copies, rows)
-            # Before the bank's own hooks, which expect the repeated rows.
+            widen = _widener(layer, backbone.family.row_arguments, copies, rows)
             handles.append(layer.register_forward_pre_hook(widen, with_kwargs=True, prepend=True))
-    elif first == backbone.depth:
-        final = backbone.port(Site("final")).module
-
-        def widen_output(_: nn.Module, args: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (_repeat(output[0], copies, rows), *output[1:])
-            return _repeat(output, copies, rows)
-
-        handles.append(final.register_forward_hook(widen_output, prepend=True))
     try:
         yield
     finally:
@@ -43,19 +68,22 @@ def fan_out(backbone: Backbone, first: int, copies: int, rows: int) -> Iterator[
             handle.remove()
 
 
-def _widener(names: list[str], wanted: set[str], copies: int, rows: int):  # type: ignore[no-untyped-def]
+def _widener(module: nn.Module, wanted: Collection[str] | None, copies: int, rows: int):  # type: ignore[no-untyped-def]
+    """A hook that repeats the `wanted` arguments of a module, or all of them."""
+    names = list(inspect.signature(module.forward).parameters)
+
+    def widened(name: str, value: Any) -> Any:
+        return _repeat(value, copies, rows) if wanted is None or name in wanted else value
+
     def widen(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        changed = [_repeat(a, copies, rows) if name in wanted else a for name, a in zip(names, args, strict=False)]
-        return (
-            (*changed, *args[len(changed) :]),
-            {key: _repeat(value, copies, rows) if key in wanted else value for key, value in kwargs.items()},
-        )
+        named = zip(names, args, strict=False)
+        return tuple(widened(*pair) for pair in named), {key: widened(key, value) for key, value in kwargs.items()}
 
     return widen
 
 
 def _repeat(value: Any, copies: int, rows: int) -> Any:
-    # Hidden states are repeated at the first layer only; masks come unrepeated to each, or broadcast over rows.
+    # Hidden states are repeated at the fork only; masks come unrepeated to each layer, or broadcast over rows.
     if isinstance(value, Tensor) and value.shape[0] == rows:
         return value.repeat(copies, *[1] * (value.dim() - 1))
     return value

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from multigraft.backbones.load import Backbone
 from multigraft.batching.collate import Batch
 from multigraft.methods.bank import Bank
-from multigraft.methods.fanout import fan_out
+from multigraft.methods.fanout import fan_out, fork
+from multigraft.methods.first_token import first_token_only, first_token_suffices
 from multigraft.methods.heads import Heads, Pooling, pool
 
 
@@ -23,6 +24,7 @@ class JointModel(nn.Module):
         self.backbone, self.pooling, self.tuned = backbone, pooling, tuned
         self.encoder = backbone.model
         self.bank, self.heads = bank, heads
+        self._first_token = pooling == "first" and first_token_suffices(backbone, bank.method)
         self.encoder.requires_grad_(tuned)
         if heads.pooler is not None:
             heads.pooler.requires_grad_(tuned)
@@ -43,7 +45,7 @@ class JointModel(nn.Module):
         """Scores of each row: B C, float32; -inf beyond a row's options, column 0 the scaled number."""
         mask = batch.attention_mask
         with self._rows(batch.experts, batch.local, mask):
-            hidden = self.encode(batch.input_ids, mask, batch.token_type_ids)
+            hidden = self._read_by_heads(batch.input_ids, mask, batch.token_type_ids)
         values = self.heads(pool(hidden, mask, self.pooling), batch.experts, batch.local)
         return gather_options(values, batch)
 
@@ -55,26 +57,30 @@ class JointModel(nn.Module):
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         return self.encoder(input_ids=input_ids, attention_mask=mask, **types).last_hidden_state  # type: ignore[no-any-return]
 
+    def _read_by_heads(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """The last hidden state as far as the heads read it: B T D or B 1 D."""
+        with first_token_only(self.backbone) if self._first_token else nullcontext():
+            return self.encode(input_ids, mask, token_type_ids)
+
     def answer_all(
         self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None, experts: Sequence[int]
     ) -> Tensor:
         """Every text answered for several tasks: values of the heads, K B C for K `experts`.
 
-        Layers below the first module run once for all tasks (arXiv 1902.02671, section 3.2).
+        What lies below the first module runs once for all tasks (arXiv 1902.02671, section 3.2).
         """
         k, b = len(experts), input_ids.shape[0]
         local = torch.arange(k, device=input_ids.device).repeat_interleave(b) if k > 1 else None
-        first = self.bank.method.first_layer(self.backbone)
         if not self.bank.stack.width:
-            pooled = pool(self.encode(input_ids, mask, token_type_ids), mask, self.pooling).repeat(k, 1)
+            pooled = pool(self._read_by_heads(input_ids, mask, token_type_ids), mask, self.pooling).repeat(k, 1)
         else:
-            wide = mask.repeat(k, 1)
-            with fan_out(self.backbone, first, k, b), self._rows(experts, local, wide):
-                if first == 0:
+            wide, site = mask.repeat(k, 1), fork(self.backbone, self.bank.method)
+            with fan_out(self.backbone, site, k, b), self._rows(experts, local, wide):
+                if site.kind == "embeddings":
                     types = token_type_ids if token_type_ids is None else token_type_ids.repeat(k, 1)
-                    hidden = self.encode(input_ids.repeat(k, 1), wide, types)
+                    hidden = self._read_by_heads(input_ids.repeat(k, 1), wide, types)
                 else:
-                    hidden = self.encode(input_ids, mask, token_type_ids)
+                    hidden = self._read_by_heads(input_ids, mask, token_type_ids)
             pooled = pool(hidden, wide, self.pooling)
         return self.heads(pooled, experts, local).unflatten(0, (k, b))
 

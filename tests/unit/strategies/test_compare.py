@@ -106,9 +106,14 @@ def test_differences_are_of_averages_and_of_all_pairs(results: Results) -> None:
         assert (low > 0 or high < 0) is (pair.p < 0.05) or abs(pair.p - 0.05) < 0.02
 
 
-def test_the_second_time_nothing_runs(
-    recipe: Callable[..., CompareRecipe], folder: Path, results: Results, ran: list[Path]
+def test_the_second_time_nothing_is_even_read(
+    recipe: Callable[..., CompareRecipe],
+    folder: Path,
+    results: Results,
+    ran: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("multigraft.strategies.compare.load_data", None)
     told: list[str] = []
     assert compare(recipe(), folder, announce=told.append, quiet=True) == results
     assert ran == told == []
