@@ -49,7 +49,7 @@ def test_fan_out_is_the_plain_way(
     if (name, family) in UNFIT:
         return
     case = Case(make_method(name, settings), family)
-    model = make_joint(case, pooling="mean" if first == 2 else "first")
+    model = make_joint(case, pooling="mean" if first == 1 else "first")
     assert model.bank.method.first_layer(model.backbone) == first
     runs = [0] * model.backbone.depth
     handles = []

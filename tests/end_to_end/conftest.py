@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import sys
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -27,7 +25,9 @@ def start() -> Start:
     def begin(*arguments: object, said: Path | None = None, env: dict[str, str] | None = None) -> ForkServerProcess:
         target: Any = _RUNNER
         words = [str(argument) for argument in arguments]
-        process = context.Process(target=exec, args=(target, {"words": words, "said": said, "env": env or {}}))
+        process = context.Process(
+            target=exec, args=(target, {"words": words, "said": said, "env": {"OMP_NUM_THREADS": "1", **(env or {})}})
+        )
         process.start()
         return process
 
@@ -60,10 +60,3 @@ def write_recipe(tiny_recipe: Callable[..., dict[str, Any]], tmp_path: Path) -> 
         return path
 
     return write
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Set before the server of processes starts: the same number of threads gives the same sums."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    sys.modules["torch"].set_num_threads(1) if "torch" in sys.modules else None

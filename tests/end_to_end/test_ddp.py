@@ -74,7 +74,7 @@ def test_two_processes_are_one(
     changes: dict[str, Any],
     tuned: bool,
 ) -> None:
-    recipe = write_recipe(**{"training__steps": 6, "training__epochs": 2, **changes})
+    recipe = write_recipe(**{"training__steps": 10, "training__epochs": 2, **changes})
     options = ["--set", f"backbone.tuned={str(tuned).lower()}", "--json", "--set", "training.choose=last"]
     for processes in (1, 2):
         codes, said = launch(processes, "train", recipe, "--output", tmp_path / str(processes), *options)
@@ -106,3 +106,18 @@ def test_more_processes_than_rows_is_one_line_each(
     assert codes == [2, 2]
     assert all("training.batch_size: 2 processes cannot share 1 rows; give at least 2" in text for text in said)
     assert all("Traceback" not in text for text in said)
+
+
+def test_a_comparison_in_two_processes(
+    launch: Callable[..., tuple[list[int | None], list[str]]], write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    values = {"tasks": ["feeling", "amount"], "training__steps": 2, "training__epochs": 1}
+    recipe = write_recipe(**values, rows=[{"separate": True, "method": "heads_only"}, {"method": "heads_only"}])
+    for _ in range(2):  # the second time everything is there
+        for old in tmp_path.glob("said-*"):
+            old.unlink()
+        codes, said = launch(2, "compare", recipe, "--output", tmp_path / "c", "--json")
+        assert codes == [0, 0], said
+        assert said[0].count('"machine"') == 1
+        assert '"machine"' not in said[1]
+    assert json.loads((tmp_path / "c" / "results.json").read_text())["rows"][1]["strategy"] == "shared"

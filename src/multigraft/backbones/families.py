@@ -33,7 +33,7 @@ class Family:
     final: str | None = None  # submodule that yields the last hidden state; None: the last layer
     row_arguments: tuple[str, ...] = field(default=("hidden_states", "attention_mask"))
     # What inference may rely on to compute less; see multigraft.methods.fanout and first_token.
-    attention_join: str | None = None  # submodule that adds the attention's result to the residual
+    attention_join: str | None = None  # submodule that maps the attention's result and adds the residual, input_tensor
     closed: bool = True  # nothing outside a layer joins what enters it with what leaves it
     post_norm: bool = True  # what the feed-forward reads is also its residual
 

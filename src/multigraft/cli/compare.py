@@ -37,6 +37,8 @@ def command(
     folder = output or Path("runs") / recipe.stem
     console = Console(stderr=True)
 
+    from accelerate import Accelerator
+
     from multigraft.reports import html, tables
     from multigraft.strategies.compare import compare
 
@@ -45,6 +47,8 @@ def command(
 
     with keeping(f"finished runs and checkpoints are kept in {folder}; the same command goes on from there"):
         results = compare(settings, folder, announce=say, quiet=as_json)
+    if not Accelerator().is_main_process:
+        return
     page = folder / "report.html"
     html.write(results, page)
     if as_json:

@@ -14,14 +14,14 @@ from multigraft.backbones.sites import Site
 from multigraft.methods.base import Method
 
 BEHIND_ATTENTION = ("attention_output", "ffn_input", "ffn_output", "layer_sum", "layer")
-MAPS_BEHIND_ATTENTION = ("o", "up", "down")
+MAPS_BEHIND_ATTENTION = ("up", "down")
 
 
 def fork(backbone: Backbone, method: Method) -> Site:
     """Where the rows of different experts part: as late as the method and the family allow.
 
-    `embeddings` and `layer_input[i]`: before that layer; `attention_output[i]`: where the attention's result joins
-    the residual; `layer_sum[i]`: before the layer's last norm; `final`: behind the last layer.
+    `embeddings` and `layer_input[i]`: before that layer; `attention_output[i]`: there, and in the residual that it
+    joins; `layer_sum[i]`: before the layer's last norm; `final`: behind the last layer.
     """
     first = method.first_layer(backbone)
     if first == backbone.depth:
@@ -47,15 +47,14 @@ def fan_out(backbone: Backbone, site: Site, copies: int, rows: int) -> Iterator[
     `site` as `fork` gives it. For `embeddings` nothing is done: the caller repeats the inputs.
     """
     handles = []
-    if site.kind in ("final", "layer_sum"):
+    if site.kind in ("attention_output", "layer_sum", "final"):
         # Before the bank's own hooks, which expect the repeated rows: here and below.
         handles.append(backbone.port(site).hook(lambda value: _repeat(value, copies, rows), prepend=True))
-    elif site.kind == "attention_output" and site.layer is not None:
+    if site.kind == "attention_output" and site.layer is not None:
         assert backbone.family.attention_join is not None
         join = backbone.layer(site.layer).get_submodule(backbone.family.attention_join)
-        handles.append(
-            join.register_forward_pre_hook(_widener(join, None, copies, rows), with_kwargs=True, prepend=True)
-        )
+        widen = _widener(join, ("input_tensor",), copies, rows)
+        handles.append(join.register_forward_pre_hook(widen, with_kwargs=True, prepend=True))
     if site.layer is not None:
         for index in range(site.layer + (site.kind != "layer_input"), backbone.depth):
             layer = backbone.layer(index)
@@ -68,12 +67,12 @@ def fan_out(backbone: Backbone, site: Site, copies: int, rows: int) -> Iterator[
             handle.remove()
 
 
-def _widener(module: nn.Module, wanted: Collection[str] | None, copies: int, rows: int):  # type: ignore[no-untyped-def]
-    """A hook that repeats the `wanted` arguments of a module, or all of them."""
+def _widener(module: nn.Module, wanted: Collection[str], copies: int, rows: int):  # type: ignore[no-untyped-def]
+    """A hook that repeats the `wanted` arguments of a module."""
     names = list(inspect.signature(module.forward).parameters)
 
     def widened(name: str, value: Any) -> Any:
-        return _repeat(value, copies, rows) if wanted is None or name in wanted else value
+        return _repeat(value, copies, rows) if name in wanted else value
 
     def widen(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         named = zip(names, args, strict=False)

@@ -22,7 +22,8 @@ def per_row(vector: Tensor) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ weightᵀ + bias`; x: B T I, weight: O I or B O I, bias: O or B O; gives B T O."""
     if weight.dim() == 2:
-        return F.linear(x, weight, bias if bias is None else bias.to(weight.dtype))
+        # Contiguous: PyTorch repeats the weight for every row of an x that is a slice.
+        return F.linear(x.contiguous(), weight, bias if bias is None else bias.to(weight.dtype))
     if bias is None:
         return torch.bmm(x.to(weight.dtype), weight.mT)
     return torch.baddbmm(bias.to(weight.dtype).unsqueeze(1), x.to(weight.dtype), weight.mT)

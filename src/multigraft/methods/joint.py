@@ -12,7 +12,7 @@ from multigraft.backbones.load import Backbone
 from multigraft.batching.collate import Batch
 from multigraft.methods.bank import Bank
 from multigraft.methods.fanout import fan_out, fork
-from multigraft.methods.first_token import first_token_only, first_token_suffices
+from multigraft.methods.first_token import first_token_only, last_crossing
 from multigraft.methods.heads import Heads, Pooling, pool
 
 
@@ -24,7 +24,7 @@ class JointModel(nn.Module):
         self.backbone, self.pooling, self.tuned = backbone, pooling, tuned
         self.encoder = backbone.model
         self.bank, self.heads = bank, heads
-        self._first_token = pooling == "first" and first_token_suffices(backbone, bank.method)
+        self._crossing = last_crossing(backbone, bank.method) if pooling == "first" else None
         self.encoder.requires_grad_(tuned)
         if heads.pooler is not None:
             heads.pooler.requires_grad_(tuned)
@@ -59,7 +59,7 @@ class JointModel(nn.Module):
 
     def _read_by_heads(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The last hidden state as far as the heads read it: B T D or B 1 D."""
-        with first_token_only(self.backbone) if self._first_token else nullcontext():
+        with nullcontext() if self._crossing is None else first_token_only(self.backbone, self._crossing):
             return self.encode(input_ids, mask, token_type_ids)
 
     def answer_all(

@@ -26,7 +26,8 @@ UPPER = {"layers": [1, 2]}
         ({"name": "adapter", "sublayers": "ffn", **UPPER}, "bert", "attention_output[1]"),
         ({"name": "adapter", **UPPER}, "distilbert", "layer_input[1]"),
         ({"name": "adapter"}, "mpnet", "embeddings"),
-        ({"name": "lora", "maps": ["o", "up", "down"], **UPPER}, "roberta", "attention_output[1]"),
+        ({"name": "lora", "maps": ["up", "down"], **UPPER}, "roberta", "attention_output[1]"),
+        ({"name": "lora", "maps": ["o", "up", "down"], **UPPER}, "roberta", "layer_input[1]"),
         ({"name": "lora", **UPPER}, "roberta", "layer_input[1]"),
         ({"name": "bitfit", **UPPER}, "bert", "layer_input[1]"),
         ({"name": "top_layer"}, "bert", "final"),
@@ -37,7 +38,7 @@ def test_rows_part_as_late_as_possible(method: dict[str, Any], family: str, site
     assert str(fork(tiny_backbone(family), parse_method(method))) == site
 
 
-@pytest.mark.parametrize(("name", "shared"), [("pal", ["q", "o", "down"]), ("adapter", ["q"]), ("lora", [])])
+@pytest.mark.parametrize(("name", "shared"), [("pal", ["q", "o", "down"]), ("adapter", ["q", "o"]), ("lora", [])])
 def test_what_lies_below_the_fork_runs_once(name: str, shared: list[str]) -> None:
     backbone = tiny_backbone()
     bank = Bank(parse_method({"name": name, "layers": [1]}), backbone, ["a", "b", "c"]).eval()

@@ -31,7 +31,7 @@ METHODS: list[dict[str, Any]] = [
 ]
 
 
-def model_of(method: dict[str, Any], family: str, pooling: Pooling) -> JointModel:
+def model_of(method: Any, family: str, pooling: Pooling) -> JointModel:
     backbone = tiny_backbone(family)
     bank = Bank(parse_method(method), backbone, ["a", "b"])
     with torch.no_grad():
@@ -72,22 +72,26 @@ def test_values_and_gradients_are_those_of_all_tokens(method: dict[str, Any], fa
 
 
 @pytest.mark.parametrize(
-    ("method", "family", "pooling", "tokens"),
+    ("method", "family", "pooling", "attention", "feed_forward"),
     [
-        ("pal", "bert", "first", 1),
-        ("heads_only", "deberta-v2", "first", 1),
-        ("pal", "bert", "mean", 7),  # the heads read all tokens
-        ("top_attention", "bert", "first", 7),  # the module does
-        ("pal", "modernbert", "first", 7),  # what the feed-forward reads is not its residual
+        ("pal", "bert", "first", 1, 1),
+        ("pal", "distilbert", "first", 7, 1),
+        ({"name": "pal", "reads": "ffn_input"}, "bert", "first", 7, 1),  # its attention reads all tokens there
+        ("heads_only", "deberta-v2", "first", 7, 1),
+        ("pal", "bert", "mean", 7, 7),  # the heads read all tokens
+        ("top_attention", "bert", "first", 7, 7),  # the module does
+        ("pal", "modernbert", "first", 7, 7),  # what the feed-forward reads is not its residual
     ],
 )
-def test_the_last_feed_forward_runs_for_what_is_read(method: str, family: str, pooling: Pooling, tokens: int) -> None:
-    model = model_of({"name": method}, family, pooling).eval()
-    seen: list[int] = []
-    path = model.backbone.family.linears["down"]
+def test_the_end_of_the_last_layer_runs_for_what_is_read(
+    method: Any, family: str, pooling: Pooling, attention: int, feed_forward: int
+) -> None:
+    model = model_of(method, family, pooling).eval()
+    seen: dict[str, list[int]] = {"o": [], "down": []}
     for index in range(3):
-        down = model.backbone.layer(index).get_submodule(path)
-        down.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+        for part, counts in seen.items():
+            linear = model.backbone.layer(index).get_submodule(model.backbone.family.linears[part])
+            linear.register_forward_pre_hook(lambda _, args, counts=counts: counts.append(args[0].shape[1]))
     with torch.no_grad():
         model(batch_of(2))
-    assert seen == [7, 7, tokens]
+    assert seen == {"o": [7, 7, attention], "down": [7, 7, feed_forward]}

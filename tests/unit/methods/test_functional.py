@@ -30,8 +30,9 @@ def test_layer_norm() -> None:
     torch.testing.assert_close(layer_norm(x[1:2], gain[1], bias[1], 1e-5), expected[1:2])
 
 
-def test_attention() -> None:
-    q, k, v = random(2, 5, 6), random(2, 5, 6), random(2, 5, 6)
+@pytest.mark.parametrize("training", [False, True])
+def test_attention(training: bool) -> None:
+    q, k, v = (random(2, 5, 6).requires_grad_(training) for _ in range(3))
     seen = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()[:, None, None]
     mixed = attention(q, k, v, 3, seen, 0.0)
     for b, length in enumerate((5, 3)):
@@ -41,7 +42,21 @@ def test_attention() -> None:
             torch.testing.assert_close(mixed[b, :, part], scores.softmax(-1) @ v[b, :length, part])
 
 
-def test_attention_is_dropped_when_asked() -> None:
-    q, k, v = random(1, 5, 6), random(1, 5, 6), random(1, 5, 6)
+@pytest.mark.parametrize("training", [False, True])
+def test_attention_is_dropped_when_asked(training: bool) -> None:
+    q, k, v = (random(1, 5, 6).requires_grad_(training) for _ in range(3))
     assert torch.equal(attention(q, k, v, 2, None, 0.0), attention(q, k, v, 2, None, 0.0))
     assert not torch.equal(attention(q, k, v, 2, None, 0.5), attention(q, k, v, 2, None, 0.0))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_dropout_keeps_the_mean_and_drops_its_share(training: bool) -> None:
+    torch.manual_seed(0)
+    # Equal scores and values that tell the tokens apart: what comes out is 0 or 1 / (1 - dropout) for each.
+    q, k = (torch.zeros(50, 40, 40, requires_grad=training) for _ in range(2))
+    weights = 40 * attention(q, k, torch.eye(40).expand(50, 40, 40), 1, None, 0.3)
+    kept = weights > 0
+    torch.testing.assert_close(weights[kept], torch.full_like(weights[kept], 1 / 0.7))
+    assert abs(kept.float().mean().item() - 0.7) < 0.01  # 6 standard errors
+    neighbours = (kept[..., 1:] == kept[..., :-1]).float().mean().item()
+    assert abs(neighbours - (0.7**2 + 0.3**2)) < 0.012

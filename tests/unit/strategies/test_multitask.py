@@ -75,9 +75,9 @@ def test_a_finished_run_is_not_repeated(
     assert go(values, tmp_path)[2] == first
 
 
-@pytest.mark.parametrize("choose", ["best", "last"])
+@pytest.mark.parametrize(("choose", "split"), [("best", "test"), ("best", "validation"), ("last", "validation")])
 def test_the_scores_are_those_of_the_model_in_the_folder(
-    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choose: str
+    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choose: str, split: str
 ) -> None:
     """With dev averages that fall, the best model is the first one, and it is loaded again."""
     averages = iter([90.0, 50.0, 10.0])
@@ -88,7 +88,7 @@ def test_the_scores_are_those_of_the_model_in_the_folder(
         return whole(tasks, predictions, data) if average is None else dict.fromkeys(data, average)
 
     monkeypatch.setattr(multitask, "score_tasks", falling)
-    _, data, result = go(tiny_recipe(training__choose=choose), tmp_path)
+    _, data, result = go(tiny_recipe(training__choose=choose, score_on=split), tmp_path)
     assert result.chosen_step == (4 if choose == "best" else 12)
     model, _, _ = load_model(tmp_path / "model")
     found = predict_tasks(model, data.scored, "fp32")

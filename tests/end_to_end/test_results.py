@@ -1,0 +1,27 @@
+"""Figures in the documents are those that a script prints from the kept results."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "document"),
+    [
+        ("bench/glue8.py", ["bench/results/glue8/results.json"], "docs/results_multitask.md"),
+        ("bench/summary.py", [], "bench/README.md"),
+    ],
+)
+def test_a_document_holds_what_its_script_prints(script: str, arguments: list[str], document: str) -> None:
+    command = [sys.executable, str(ROOT / script), *arguments]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    text = (ROOT / document).read_text()
+    assert lines
+    assert [line for line in lines if line not in text] == []
