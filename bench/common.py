@@ -67,8 +67,14 @@ class Peer:
 
     def __init__(self, environment_name: str, script: str, **settings: object) -> None:
         python = environment(environment_name, with_project=False)
+        # The memory allocator as `multigraft.runinfo.keep_freed_memory` sets it on the other side.
+        kept = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
         self._process = subprocess.Popen(
-            [python, BENCH / script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [python, BENCH / script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **kept},
         )
         self.versions: dict[str, str] = self._ask({"build": settings})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import sys
@@ -56,6 +57,24 @@ def _device() -> str:
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
 
 
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, up to a GiB, for its next tensors.
+
+    By default the GNU C library hands every large block back to the system, which clears it and maps it again a
+    moment later: a tenth of a training step on the CPU, a quarter of a forward. Does nothing with another C library.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        set_option = ctypes.CDLL(None).mallopt
+        map_from, trim_from = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of mallopt(3)
+        if set_option(map_from, 2**30) or set_option(map_from, 2**25):  # older ones allow no more than the latter
+            set_option(trim_from, 2**30)
+
+
+def _release_freed_memory() -> None:
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def reset_peak_memory() -> None:
     """Start measuring peak memory anew.
 
@@ -65,6 +84,7 @@ def reset_peak_memory() -> None:
         import torch
 
         torch.cuda.reset_peak_memory_stats()
+    _release_freed_memory()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # 5: reset the peak resident size, see proc(5)
 

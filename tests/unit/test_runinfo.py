@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,24 @@ def test_peak_memory_without_the_process_table(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Path, "write_text", refuse)
     runinfo.reset_peak_memory()
     assert runinfo.peak_memory_mb() > 1
+
+
+CHURN = """
+import resource, sys
+from multigraft.runinfo import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(100):
+    block = bytearray(b"x") * (40 * 2**20)
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such option")
+def test_freed_memory_is_used_again() -> None:
+    def pages_mapped(how: str) -> int:
+        run = subprocess.run([sys.executable, "-c", CHURN, how], capture_output=True, text=True, check=True)
+        return int(run.stdout)
+
+    assert pages_mapped("keep") < pages_mapped("default") / 2

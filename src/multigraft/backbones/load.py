@@ -14,6 +14,7 @@ from torch import nn
 from multigraft.backbones.families import Family, family_of, resolve
 from multigraft.backbones.sites import Port, Site
 from multigraft.errors import UserError
+from multigraft.runinfo import keep_freed_memory
 
 # all-MiniLM-L6-v2 as the hub has it: the hash of its model.safetensors.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -158,12 +159,13 @@ def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backb
     """Load an encoder in float32; `pretrained=False` draws its weights at random from `seed`, as a control.
 
     Attention is SDPA wherever the family has it. Raises UserError when the name leads nowhere or the
-    family has no site table.
+    family has no site table. From here on the process keeps freed memory, see `keep_freed_memory`.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    keep_freed_memory()
     tokenizer = load_tokenizer(name)
     config = _fetch(AutoConfig, name)
     family_of(config.model_type, name)
