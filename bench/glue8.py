@@ -13,35 +13,38 @@ from multigraft.reports import tables
 from multigraft.reports.verdicts import difference
 from multigraft.strategies.results import Difference, Results, Row
 
+METHODS = ("pal", "low_rank", "adapter", "lhuc", "top_layer", "top_attention")
+SHARED = "heads_only annealed"
+# Pairs of rows by name, the first minus the second; those that a study lacks are left out.
+QUESTIONS: dict[str, list[tuple[str, str]]] = {
+    "Does sharing reach the separate models?": [(SHARED, "separate")],
+    "Do modules beat the shared encoder, and the separate models?": [
+        (f"{method} annealed", other) for method in METHODS for other in (SHARED, "separate")
+    ],
+    "Which schedule?": [
+        (f"{method} annealed", f"{method} {schedule}")
+        for method in ("heads_only", "pal")
+        for schedule in ("proportional", "square_root", "round_robin", "unimax")
+    ],
+    "Is low-rank as good as PAL?": [("low_rank annealed", "pal annealed")],
+    "What is lost when only the final half is adapted?": [
+        (f"{method} final_half annealed", f"{method} annealed") for method in ("pal", "low_rank")
+    ],
+    "What is lost when the backbone is frozen?": [
+        (f"{method} annealed frozen", f"{method} annealed") for method in ("heads_only", *METHODS)
+    ],
+}
+
 
 def main(path: str) -> None:
     """Print the scoreboard and the differences that the questions are about."""
     results = Results.model_validate_json(Path(path).read_text())
     print(tables.plain(results))
-    found = {_name(row): row for row in results.rows}
-    shared = found["heads_only annealed"]
-    questions = {
-        "Does sharing reach the separate models?": [(shared, found["separate"])],
-        "Do modules beat the shared encoder, and the separate models?": [
-            (found[f"{method} annealed"], other)
-            for method in ("pal", "low_rank", "adapter", "lhuc", "top_layer", "top_attention")
-            for other in (shared, found["separate"])
-        ],
-        "Which schedule?": [
-            (found[f"{method} annealed"], found[f"{method} {schedule}"])
-            for method in ("heads_only", "pal")
-            for schedule in ("proportional", "square_root", "round_robin", "unimax")
-        ],
-        "Is low-rank as good as PAL?": [(found["low_rank annealed"], found["pal annealed"])],
-        "What is lost when only the final half is adapted?": [
-            (found[f"{method} final_half annealed"], found[f"{method} annealed"]) for method in ("pal", "low_rank")
-        ],
-        "What is lost when the backbone is frozen?": [
-            (found[f"{method} annealed frozen"], found[f"{method} annealed"])
-            for method in ("heads_only", "pal", "low_rank", "adapter", "lhuc", "top_layer", "top_attention")
-        ],
-    }
-    for question, pairs in questions.items():
+    rows = {_name(row): row for row in results.rows}
+    for question, names in QUESTIONS.items():
+        pairs = [(rows[a], rows[b]) for a, b in names if a in rows and b in rows]
+        if not pairs:
+            continue
         print(f"\n{question}\n\n| | minus | points | 95 % | p (Holm) |\n|---|---|---|---|---|")
         tests = [_difference(results, a, b) for a, b in pairs]
         for (a, b), test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
@@ -49,8 +52,8 @@ def main(path: str) -> None:
             print(f"| {a.label} | {b.label} | {test.difference:+.1f} | {low:+.1f} to {high:+.1f} | {p:.3f} |")
     print("\nSingle tasks, separate models against one shared encoder (means over seeds, per cent):\n")
     print("| task | separate | shared | difference |\n|---|---|---|---|")
-    for task, score in found["separate"].scores.items():
-        other = shared.scores[task].mean
+    for task, score in rows["separate"].scores.items():
+        other = rows[SHARED].scores[task].mean
         print(f"| {task} | {score.mean:.1f} | {other:.1f} | {other - score.mean:+.1f} |")
 
 

@@ -29,6 +29,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.baddbmm(bias.to(weight.dtype).unsqueeze(1), x.to(weight.dtype), weight.mT)
 
 
+def add_linear(value: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """`value + x @ weightᵀ` in one operation; value: B T O, x and weight as in `linear`."""
+    if weight.dim() == 2:
+        return torch.addmm(value.flatten(0, 1), x.flatten(0, 1), weight.mT).view_as(value)
+    return torch.baddbmm(value, x, weight.mT)
+
+
 def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Layer norm over the last axis; x: B T D, gain and bias: D or B D."""
     if gain.dim() == 1:

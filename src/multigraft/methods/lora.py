@@ -13,7 +13,7 @@ from torch import Tensor
 from multigraft.backbones.load import Backbone
 from multigraft.backbones.sites import Site
 from multigraft.methods.base import Context, LayerMethod, Place
-from multigraft.methods.functional import linear
+from multigraft.methods.functional import add_linear, linear
 from multigraft.methods.stack import Spec, Weights
 
 
@@ -50,4 +50,4 @@ class LoRA(LayerMethod):
     def _update(self, name: str, weights: Weights, value: Tensor, source: Tensor, context: Context) -> Tensor:
         dropped = F.dropout(source, self.dropout, training=context.training) if self.dropout else source
         narrow = linear(dropped, weights[f"{name}.a"]) * (self.alpha / self.rank)
-        return value + linear(narrow, weights[f"{name}.b"])
+        return add_linear(value, narrow, weights[f"{name}.b"])
