@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export MULTIGRAFT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check format
+.PHONY: demo test check format bench
 
 demo: $(READY)
 	$(BIN)/multigraft compare recipes/demo.yaml --output runs/demo
@@ -19,6 +19,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(READY)
+	bench/run_all.sh
 
 format: $(READY)
 	$(BIN)/ruff format .
