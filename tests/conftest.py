@@ -64,11 +64,14 @@ def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., s
     def make(family: str = "bert", dropout: float = 0.0) -> str:
         from torch import nn
 
-        from multigraft.backbones.tiny import tiny_backbone
+        from multigraft.backbones.tiny import TINY_TEXT_FAMILIES, tiny_backbone, tiny_text_backbone
 
         if (family, dropout) not in made:
             folder = tmp_path_factory.mktemp(f"tiny-{family}")
-            backbone = tiny_backbone(family, dropout=dropout)
+            if family in TINY_TEXT_FAMILIES:
+                backbone = tiny_text_backbone(family)
+            else:
+                backbone = tiny_backbone(family, dropout=dropout)
             if backbone.pooler is not None:
                 backbone.model.pooler = nn.ModuleDict({"dense": backbone.pooler})
             backbone.model.save_pretrained(folder)  # type: ignore[operator]

@@ -78,11 +78,11 @@ def _types_in(annotation: Any) -> list[type[BaseModel]]:
     return [t for argument in getattr(annotation, "__args__", ()) for t in _types_in(argument)]
 
 
-class _StrictLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """YAML loader that rejects a key given twice, and reads 5e-5 as a number, as YAML 1.2 does."""
 
 
-def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
@@ -93,9 +93,9 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 _FLOAT = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_FLOAT), list("-+0123456789."))
+StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_FLOAT), list("-+0123456789."))
 
 
 def read_yaml(path: Path) -> Any:
@@ -103,10 +103,10 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(read_text(path), where=path)
 
 
-def parse_yaml(text: str, where: object) -> Any:
-    """Value of a YAML text; `where` names it in errors."""
+def parse_yaml(text: str, where: object, loader: type[StrictLoader] = StrictLoader) -> Any:
+    """Value of a YAML text; `where` names it in errors, `loader` may know tags of its own."""
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
+        return yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader subclass
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"not valid YAML: {error.problem}", where=f"{where}{line}") from None

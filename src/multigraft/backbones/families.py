@@ -1,151 +1,110 @@
-"""The site table: where each model family keeps its sites. No other file knows a family."""
+"""What a site table says of a model family, and how a site is found by it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from multigraft.backbones.sites import Port, Site
 from multigraft.errors import UserError, nearest
 
+Kind = Literal["encoder", "encoder_decoder", "decoder"]
 Place = tuple[Literal["input", "output"], str]  # side and path of a submodule, relative to the layer
 
 
 @dataclass(frozen=True)
-class Family:
-    """Paths of the submodules that carry each site.
+class Layers:
+    """One stack of layers: where its list is, and the paths in a layer of the submodules that carry each site.
 
-    `linears` maps q, k, v, o, up, down to a path, with `#i/n` behind it where the map is the i-th of n
-    equal parts of one fused linear. `row_arguments` are the tensors besides the hidden states that a layer
-    is given with one entry per row of the batch.
+    `linears` maps q, k, v, o, gate, up, down, and in a decoder that reads an encoder cross_q, cross_k, cross_v,
+    cross_o, to a path; `a|b`: whichever the model has; `#i/n` behind it: the i-th of n equal parts of one fused
+    map; `#i/n*`: the i-th of n equal parts of each head's share of it.
     """
 
-    model_types: tuple[str, ...]
-    layers: str
+    path: str
     attention_output: Place
     ffn_input: Place
     ffn_output: Place
     linears: dict[str, str]
     layer_input: Place = ("input", "")
-    layer_sum: Place = ("input", "output.LayerNorm")
+    layer_sum: Place = ("output", "")
+    causal: bool = False  # a token sees those before it only
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models with the same site table. Layers are counted through all stacks: an encoder's, then a decoder's."""
+
+    model_types: tuple[str, ...]
+    stacks: tuple[Layers, ...]
+    kind: Kind = "encoder"
     final: str | None = None  # submodule that yields the last hidden state; None: the last layer
-    row_arguments: tuple[str, ...] = field(default=("hidden_states", "attention_mask"))
-    # What inference may rely on to compute less; see multigraft.methods.fanout and first_token.
+    packs: bool = True  # can rows of a batch hold several texts, kept apart by masks of B 1 T T and positions
+    told_positions: tuple[str, ...] = ("position_ids",)  # arguments that tell positions; none where they are relative
+    # What inference with heads may rely on to compute less; see multigraft.methods.fanout and first_token.
+    # Tensors besides the hidden states that a layer is given with one entry per row of the batch:
+    row_arguments: tuple[str, ...] = ("hidden_states", "attention_mask")
     attention_join: str | None = None  # submodule that maps the attention's result and adds the residual, input_tensor
     closed: bool = True  # nothing outside a layer joins what enters it with what leaves it
     post_norm: bool = True  # what the feed-forward reads is also its residual
 
 
-def _bert_like(*model_types: str, query: str = "query", key: str = "key", value: str = "value", **more: Any) -> Family:
-    return Family(
-        model_types,
-        layers="encoder.layer",
-        attention_output=("output", "attention.output.dropout"),
-        ffn_input=("output", "attention.output"),
-        ffn_output=("output", "output.dropout"),
-        linears={
-            "q": f"attention.self.{query}",
-            "k": f"attention.self.{key}",
-            "v": f"attention.self.{value}",
-            "o": "attention.output.dense",
-            "up": "intermediate.dense",
-            "down": "output.dense",
-        },
-        **more,
-    )
+def families() -> tuple[Family, ...]:
+    """All site tables."""
+    from multigraft.backbones.encoder_tables import ENCODERS
+    from multigraft.backbones.text_tables import TEXT_TO_TEXT
 
-
-FAMILIES: tuple[Family, ...] = (
-    _bert_like("bert", "roberta", "xlm-roberta", "electra", attention_join="attention.output"),
-    # Not closed: the larger ones have a convolution beside the first layer.
-    _bert_like("deberta-v2", query="query_proj", key="key_proj", value="value_proj", closed=False),
-    Family(
-        ("distilbert",),
-        layers="transformer.layer",
-        attention_output=("output", "attention.out_lin"),
-        ffn_input=("output", "sa_layer_norm"),
-        ffn_output=("output", "ffn"),
-        layer_sum=("input", "output_layer_norm"),
-        linears={
-            "q": "attention.q_lin",
-            "k": "attention.k_lin",
-            "v": "attention.v_lin",
-            "o": "attention.out_lin",
-            "up": "ffn.lin1",
-            "down": "ffn.lin2",
-        },
-    ),
-    Family(
-        ("mpnet",),
-        layers="encoder.layer",
-        attention_output=("output", "attention.dropout"),
-        ffn_input=("output", "attention.LayerNorm"),
-        ffn_output=("output", "output.dropout"),
-        linears={
-            "q": "attention.attn.q",
-            "k": "attention.attn.k",
-            "v": "attention.attn.v",
-            "o": "attention.attn.o",
-            "up": "intermediate.dense",
-            "down": "output.dense",
-        },
-        row_arguments=("hidden_states", "attention_mask", "position_bias"),
-    ),
-    Family(
-        ("modernbert",),
-        layers="layers",
-        attention_output=("output", "attn.out_drop"),
-        ffn_input=("output", "mlp_norm"),
-        ffn_output=("output", "mlp"),
-        # Pre-norm: modules read what the sublayers read, and join the sum that leaves the layer.
-        layer_input=("output", "attn_norm"),
-        layer_sum=("output", ""),
-        linears={
-            "q": "attn.Wqkv#0/3",
-            "k": "attn.Wqkv#1/3",
-            "v": "attn.Wqkv#2/3",
-            "o": "attn.Wo",
-            "up": "mlp.Wi",
-            "down": "mlp.Wo",
-        },
-        final="final_norm",
-        post_norm=False,
-    ),
-)
+    return ENCODERS + TEXT_TO_TEXT
 
 
 def family_of(model_type: str, where: object) -> Family:
     """The family of a transformers `model_type`. Raises UserError when there is no table for it."""
-    for family in FAMILIES:
+    for family in families():
         if model_type in family.model_types:
             return family
-    known = [name for family in FAMILIES for name in family.model_types]
+    known = [name for family in families() for name in family.model_types]
     raise UserError(f"models of type {model_type!r} are not supported", where=where, fix=nearest(model_type, known))
 
 
+def layers_of(model: nn.Module, family: Family) -> list[tuple[Layers, nn.Module]]:
+    """Every layer of the model with the table of its stack, in order."""
+    return [(stack, layer) for stack in family.stacks for layer in model.get_submodule(stack.path)]  # type: ignore[union-attr,attr-defined]
+
+
 def resolve(model: nn.Module, family: Family, site: Site) -> Port:
-    """The port of a site in a model of the family."""
-    layers = model.get_submodule(family.layers)
+    """The port of a site in a model of the family. Raises UserError for a map that its layers do not have."""
+    layers = layers_of(model, family)
     if site.kind == "embeddings":
-        return Port(layers[0], "input")  # type: ignore[index,arg-type]
+        return Port(layers[0][1], "input")
     if site.kind == "final":
-        return Port(model.get_submodule(family.final) if family.final else layers[-1])  # type: ignore[index]
-    layer = layers[site.layer]  # type: ignore[index]
+        return Port(model.get_submodule(family.final) if family.final else layers[-1][1])
+    stack, layer = layers[site.layer or 0]
     if site.kind == "layer":
         return Port(layer)
     if site.kind == "bias":
         return Port(layer.get_submodule(site.part or ""))
     if site.kind in ("linear", "linear_input"):
-        path, _, part = family.linears[site.part or ""].partition("#")
-        module = layer.get_submodule(path)
-        if site.kind == "linear_input":
-            return Port(module, "input")
-        if not part:
-            return Port(module)
-        index, of = (int(number) for number in part.split("/"))
-        width = module.out_features // of
-        return Port(module, "output", index * width, (index + 1) * width)
-    side, path = getattr(family, site.kind)
+        return _map(model, stack, layer, site)
+    side, path = getattr(stack, site.kind)
     return Port(layer.get_submodule(path), side)
+
+
+def _map(model: nn.Module, stack: Layers, layer: nn.Module, site: Site) -> Port:
+    paths, _, part = stack.linears.get(site.part or "", "").partition("#")
+    there = {name for name, _ in layer.named_modules()}
+    path = next((path for path in paths.split("|") if path and path in there), None)
+    if path is None:
+        known = [
+            name for name, paths in stack.linears.items() if there.intersection(paths.partition("#")[0].split("|"))
+        ]
+        raise UserError(f"layer {site.layer} has no map {site.part!r}", fix=f"it has {', '.join(known)}")
+    module = layer.get_submodule(path)
+    if site.kind == "linear_input":
+        return Port(module, "input")
+    if not part:
+        return Port(module)
+    index, of = (int(number) for number in part.removesuffix("*").split("/"))
+    heads = int(model.config.num_attention_heads) if part.endswith("*") else 1  # type: ignore[union-attr,arg-type]
+    return Port(module, "output", index, of, heads)

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from multigraft.backbones.families import Family, family_of, resolve
+from multigraft.backbones.families import Family, family_of, layers_of, resolve
 from multigraft.backbones.sites import Port, Site
+from multigraft.batching.text import TextFormat
 from multigraft.errors import UserError
 from multigraft.runinfo import keep_freed_memory
 
@@ -22,10 +23,11 @@ EMBEDDED = ("minilm",)
 
 
 class Backbone:
-    """A pretrained encoder with its tokenizer and its site table; the model's code is never edited.
+    """A pretrained transformer with its tokenizer and its site table; the model's code is never edited.
 
-    Attributes: `model` (transformers model without pooler: ids `B T` to hidden states `B T D`), `tokenizer`,
-    `family`, `name`, `pooler` (dense map of the pretrained pooler as weight `D D` and bias `D`, or None).
+    Attributes: `model` (transformers model; an encoder without pooler: ids `B T` to hidden states `B T D`; a
+    text-to-text model with its language model head), `tokenizer`, `family`, `name`, `pooler` (dense map of an
+    encoder's pretrained pooler as weight `D D` and bias `D`, or None).
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
@@ -33,62 +35,81 @@ class Backbone:
         self.tokenizer, self.name = tokenizer, name
         self.config = model.config
         self.family: Family = family_of(self.config.model_type, name)
+        # Of two models in one, the sizes are the decoder's.
+        self._sizes = self.config.decoder if self.config.model_type == "encoder-decoder" else self.config
         pooler = getattr(model, "pooler", None)
         self.pooler: nn.Linear | None = pooler.dense if pooler is not None else None
         if pooler is not None:
             model.pooler = None
 
     @property
+    def writes(self) -> bool:
+        """Can it write text: an encoder-decoder or a decoder?"""
+        return self.family.kind != "encoder"
+
+    @property
     def width(self) -> int:
         """D."""
-        return int(self.config.hidden_size)
+        return int(self._sizes.hidden_size)
 
     @property
     def heads(self) -> int:
         """H."""
-        return int(self.config.num_attention_heads)
+        return int(self._sizes.num_attention_heads)
 
     @property
     def depth(self) -> int:
-        """L."""
-        return int(self.config.num_hidden_layers)
-
-    @property
-    def norm_eps(self) -> float:
-        """Epsilon of the backbone's layer norms."""
-        return float(getattr(self.config, "layer_norm_eps", getattr(self.config, "norm_eps", 1e-12)))
-
-    @property
-    def dropout(self) -> float:
-        """Dropout probability on hidden states."""
-        names = ("hidden_dropout_prob", "dropout", "mlp_dropout")
-        return float(next((getattr(self.config, n) for n in names if hasattr(self.config, n)), 0.0))
+        """L, of all stacks together."""
+        return len(layers_of(self.model, self.family))
 
     @property
     def pad_id(self) -> int:
         """The token that fills a batch up."""
-        return int(self.config.pad_token_id or 0)
+        return int(self._sizes.pad_token_id or 0)
 
     @property
     def max_length(self) -> int:
-        """The most tokens that the position embeddings allow."""
+        """The most tokens that the position embeddings allow; without such embeddings, as many as one likes."""
         offset = 2 if self.config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
-        return int(self.config.max_position_embeddings) - offset
+        return int(getattr(self._sizes, "max_position_embeddings", 1 << 20)) - offset
+
+    def text_format(self, max_input: int, max_target: int) -> TextFormat:
+        """How it reads inputs and writes targets of so many tokens. Raises UserError for an encoder."""
+        if self.family.kind == "encoder":
+            raise UserError("an encoder, which writes no text", where=self.name, fix="take a T5, a Llama, ...")
+        end, start = self.tokenizer.eos_token_id, self.tokenizer.bos_token_id
+        if self.family.kind == "encoder_decoder":
+            start = self.config.decoder_start_token_id
+        return TextFormat(
+            kind=self.family.kind,
+            start_id=int(start if start is not None else end if end is not None else self.pad_id),
+            end_id=int(end if end is not None else self.tokenizer.sep_token_id),
+            pad_id=self.pad_id,
+            max_input=min(max_input, self.max_length),
+            max_target=min(max_target, self.max_length),
+        )
 
     def port(self, site: Site) -> Port:
-        """Where the site is in this model."""
+        """Where the site is in this model. Raises UserError for a map that its layers do not have."""
         return resolve(self.model, self.family, site)
 
     def linear(self, layer: int, part: str) -> tuple[int, int]:
-        """Input and output width of a linear map of a layer (q, k, v, o, up, down)."""
+        """Input and output width of a linear map of a layer (q, k, v, o, up, down). Raises UserError as `port`."""
         port = self.port(Site("linear", layer, part))
         module: Any = port.module
-        out = (port.stop - port.start) if port.stop is not None else module.out_features
-        return int(module.in_features), int(out)
+        # GPT-2 keeps its maps the other way round.
+        inputs, outputs = (
+            (module.in_features, module.out_features) if hasattr(module, "in_features") else module.weight.shape
+        )
+        return int(inputs), int(outputs) // port.of
 
     def layer(self, index: int) -> nn.Module:
         """The index-th layer."""
-        return self.model.get_submodule(self.family.layers)[index]  # type: ignore[index,no-any-return]
+        return layers_of(self.model, self.family)[index][1]
+
+    def causal(self, index: int) -> bool:
+        """Does a token of the layer see those before it only?"""
+        return layers_of(self.model, self.family)[index][0].causal
 
     @cached_property
     def fingerprint(self) -> str:
@@ -156,23 +177,31 @@ def load_tokenizer(name: str) -> Any:
 
 
 def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backbone:
-    """Load an encoder in float32; `pretrained=False` draws its weights at random from `seed`, as a control.
+    """Load a backbone in float32; `pretrained=False` draws its weights at random from `seed`, as a control.
 
     Attention is SDPA wherever the family has it. Raises UserError when the name leads nowhere or the
     family has no site table. From here on the process keeps freed memory, see `keep_freed_memory`.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     keep_freed_memory()
     tokenizer = load_tokenizer(name)
     config = _fetch(AutoConfig, name)
-    family_of(config.model_type, name)
+    loader = _loader(family_of(config.model_type, name))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # also for what a checkpoint lacks, as many lack the pooler
         if pretrained:
-            model = _fetch(AutoModel, name, dtype=torch.float32)
+            model = _fetch(loader, name, dtype=torch.float32)
         else:
-            model = AutoModel.from_config(config, dtype=torch.float32)
+            model = loader.from_config(config, dtype=torch.float32)
     return Backbone(model, tokenizer, name)
+
+
+def _loader(family: Family) -> Any:
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    return {"encoder": AutoModel, "encoder_decoder": AutoModelForSeq2SeqLM, "decoder": AutoModelForCausalLM}[
+        family.kind
+    ]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, cat, nn
+from torch import Tensor, nn, stack
 from torch.utils.hooks import RemovableHandle
 
 SiteKind = Literal[
@@ -21,7 +21,7 @@ SiteKind = Literal[
     "ffn_output",  # what the feed-forward sublayer adds to the residual
     "layer_sum",  # the residual sum that leaves the layer, before the layer's last norm if it has one there
     "layer",  # what leaves the layer
-    "linear",  # the output of one linear map of the layer: q, k, v, o, up, down
+    "linear",  # the output of one linear map of the layer: q, k, v, o, up, down, gate, cross_q, ...
     "linear_input",  # what that map reads
     "bias",  # the output of any map of the layer that carries a bias, by its path
     "final",  # the last hidden state
@@ -43,12 +43,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Port:
-    """Where a site is found: the input or the output of a submodule, or a slice of its last axis."""
+    """Where a site is found: the input or the output of a submodule, or a part of its last axis.
+
+    The axis is cut into `heads` shares and each of them into `of` parts; the site is part `index` of every share.
+    """
 
     module: nn.Module
     side: Literal["input", "output"] = "output"
-    start: int = 0
-    stop: int | None = None
+    index: int = 0
+    of: int = 1
+    heads: int = 1
 
     def hook(self, change: Callable[[Tensor], Tensor | None], *, prepend: bool = False) -> RemovableHandle:
         """Replace the site's tensor by `change` of it whenever the backbone passes by; None leaves it as it is.
@@ -68,19 +72,17 @@ class Port:
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             value = output[0] if isinstance(output, tuple) else output
-            if self.stop is None:
-                new = change(value)
-            else:
-                new = change(value[..., self.start : self.stop])
-                if new is not None:
-                    new = _put(value, new, self.start, self.stop)
+            new = change(value) if self.of == 1 else self._change_part(value, change)
             if new is None:
                 return None
             return (new, *output[1:]) if isinstance(output, tuple) else new
 
         return self.module.register_forward_hook(after, prepend=prepend)
 
-
-def _put(whole: Tensor, part: Tensor, start: int, stop: int) -> Tensor:
-    """`whole` with its last axis from `start` to `stop` replaced by `part`."""
-    return cat([whole[..., :start], part, whole[..., stop:]], dim=-1)
+    def _change_part(self, whole: Tensor, change: Callable[[Tensor], Tensor | None]) -> Tensor | None:
+        parts = list(whole.unflatten(-1, (self.heads, self.of, -1)).unbind(-2))
+        new = change(parts[self.index].flatten(-2))
+        if new is None:
+            return None
+        parts[self.index] = new.unflatten(-1, (self.heads, -1))
+        return stack(parts, dim=-2).flatten(-3)

@@ -47,6 +47,11 @@ class Encoded:
         """int64, n: tokens of each row."""
         return self.starts[self.first[1:]] - self.starts[self.first[:-1]]
 
+    @property
+    def sequences(self) -> np.ndarray:
+        """int64, n: sequences of each row."""
+        return np.diff(self.first)
+
 
 def segments(inputs: Sequence[str], option: str | None, separator: str) -> tuple[str, str | None]:
     """The two segments an encoder reads: the first field, and the others joined by the separator token.
@@ -60,11 +65,12 @@ def segments(inputs: Sequence[str], option: str | None, separator: str) -> tuple
 
 
 def tokenize(
-    tokenizer: Any, pairs: Sequence[tuple[str, str | None]], max_length: int
+    tokenizer: Any, pairs: Sequence[tuple[str, str | None]], max_length: int | None
 ) -> tuple[list[Any], list[Any] | None, np.ndarray]:
     """Ids and token types (None where the model has none) of each pair of segments, and which were cut.
 
-    The longer segment is cut first. Raises UserError when the tokenizer is not a fast one.
+    The longer segment is cut first; without `max_length` nothing is. Raises UserError when the tokenizer is not a
+    fast one.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise UserError("the backbone has no fast tokenizer", where=tokenizer.name_or_path, fix="take one that has")
@@ -80,7 +86,7 @@ def tokenize(
         coded = tokenizer(
             [pairs[i][0] for i in chosen],
             second,
-            truncation="longest_first",
+            truncation="longest_first" if max_length else False,
             max_length=max_length,
             return_token_type_ids=wants_types,
             return_attention_mask=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,9 @@ app = typer.Typer(help="Check, list and show the tasks of a suite.", no_args_is_
 Place = Annotated[
     str,
     typer.Argument(
-        metavar="PATH", help="Folder with suite.yaml, index.json or task.yaml, or an embedded suite: starter."
+        metavar="PATH",
+        help="Folder with suite.yaml, index.json or task.yaml, of BIG-bench or Super-NaturalInstructions tasks, "
+        "or an embedded suite: starter.",
     ),
 ]
 Names = Annotated[
@@ -213,5 +216,6 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         number = column in ("rows", "repeated", "bad")
         table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=column == "task")
     for row in rows:
-        table.add_row(*map(Text, row))
+        cells = [textwrap.fill(cell, 32) if column == "task" else cell for column, cell in zip(columns, row)]
+        table.add_row(*map(Text, cells))
     Console().print(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ class Resampled:
     over the same tasks and examples, so runs can be compared resample by resample.
     """
 
-    run: Predictions
+    over: Mapping[str, tuple[np.ndarray, ...]]  # per task what was drawn from: targets (n,), and templates if any
     observed: dict[str, float]  # per task: mean over the seeds of the score on the whole split
     by_task: dict[str, np.ndarray]  # per task: (resamples,)
 
@@ -51,6 +51,14 @@ class Resampled:
         """The average over the tasks in every resample, (resamples,)."""
         return np.mean(list(self.by_task.values()), axis=0)
 
+    def only(self, tasks: Sequence[str]) -> Resampled:
+        """The same resamples of some of the tasks, such as those of a cluster."""
+        return Resampled(
+            {task: self.over[task] for task in tasks},
+            {task: self.observed[task] for task in tasks},
+            {task: self.by_task[task] for task in tasks},
+        )
+
 
 def resample(run: Predictions, metrics: Mapping[str, str], *, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
     """Hierarchical bootstrap of a run. metrics: name of the metric of each task."""
@@ -60,13 +68,13 @@ def resample(run: Predictions, metrics: Mapping[str, str], *, resamples: int = R
         observed[task] = float(np.mean(scores(metrics[task], np.stack(list(by_seed)), targets)))
         rng = np.random.default_rng([seed, 1, number])
         by_resample = _resampled_scores(metrics[task], targets, by_seed, resamples, rng)
-        by_task[task] = (by_resample * _seed_weights(len(by_seed), resamples, seed)).sum(0)
-    return Resampled(run, observed, by_task)
+        by_task[task] = (by_resample * seed_weights(len(by_seed), resamples, seed)).sum(0)
+    return Resampled({task: (np.asarray(run[task][0]),) for task in run}, observed, by_task)
 
 
 def interval(found: Resampled, task: str | None = None, *, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of the average score over the tasks, or of one task, in per cent."""
-    return _percentiles(found.averages() if task is None else found.by_task[task], level)
+    return percentiles(found.averages() if task is None else found.by_task[task], level)
 
 
 def paired(a: Resampled, b: Resampled, *, level: float = 0.95) -> Difference:
@@ -74,13 +82,17 @@ def paired(a: Resampled, b: Resampled, *, level: float = 0.95) -> Difference:
 
     Both are scored on the same resampled examples, and, where they have equally many seeds, on the same resampled
     seeds. p is twice the share of resamples in which the sign of the difference turns; its least value is
-    2 / (resamples + 1). Raises ValueError when the runs differ in tasks or targets.
+    2 / (resamples + 1). Raises ValueError when the runs differ in tasks, targets or templates.
     """
-    if set(a.run) != set(b.run) or not all(np.array_equal(a.run[task][0], b.run[task][0]) for task in a.run):
-        raise ValueError("a paired comparison needs the same tasks and the same evaluation examples")
-    differences = a.averages() - b.averages()
-    tails = [(1 + int(tail.sum())) / (len(differences) + 1) for tail in (differences <= 0, differences >= 0)]
-    return Difference(a.mean() - b.mean(), _percentiles(differences, level), min(1.0, 2 * min(tails)))
+    if set(a.over) != set(b.over) or not all(_same(a.over[task], b.over[task]) for task in a.over):
+        raise ValueError("a paired comparison needs the same tasks, evaluation examples and templates")
+    return difference(a.mean() - b.mean(), a.averages() - b.averages(), level)
+
+
+def difference(observed: float, resampled: np.ndarray, level: float = 0.95) -> Difference:
+    """The comparison whose difference is `observed`, and `resampled` (resamples,) in every resample."""
+    tails = [(1 + int(tail.sum())) / (len(resampled) + 1) for tail in (resampled <= 0, resampled >= 0)]
+    return Difference(observed, percentiles(resampled, level), min(1.0, 2 * min(tails)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -92,25 +104,41 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _seed_weights(seeds: int, resamples: int, seed: int) -> np.ndarray:
+def percentiles(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The interval that holds the share `level` of the values, with equal tails."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def seed_weights(seeds: int, resamples: int, seed: int) -> np.ndarray:
     """Share of each of S seeds in every resample, (S, resamples): one draw for all tasks, as a seed is one run."""
     rng = np.random.default_rng([seed, 0, seeds])
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples).T / seeds
+
+
+def draws(strata: Sequence[int], resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Indices of the examples of bootstrap resamples, (r, n) at a time, as many as fit into memory.
+
+    strata: sizes of groups that follow one another; each is drawn from apart, and keeps its size and its place.
+    """
+    ends = np.cumsum(strata)
+    chunk = max(1, _AT_ONCE // int(ends[-1]))
+    for start in range(0, resamples, chunk):
+        rows = min(chunk, resamples - start)
+        drawn = [rng.integers(end - size, end, (rows, size), np.int32) for size, end in zip(strata, ends, strict=True)]
+        yield np.concatenate(drawn, axis=1)
 
 
 def _resampled_scores(
     metric: str, targets: np.ndarray, by_seed: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Scores of S seeds on the same resampled examples, (S, resamples)."""
-    size = len(targets)
-    chunk = max(1, _AT_ONCE // size)
-    parts = []
-    for start in range(0, resamples, chunk):
-        examples = rng.integers(size, size=(min(chunk, resamples - start), size), dtype=np.int32)
-        parts.append(np.stack([scores(metric, np.asarray(one)[examples], targets[examples]) for one in by_seed]))
+    parts = [
+        np.stack([scores(metric, np.asarray(one)[examples], targets[examples]) for one in by_seed])
+        for examples in draws([len(targets)], resamples, rng)
+    ]
     return np.concatenate(parts, axis=1)
 
 
-def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def _same(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))

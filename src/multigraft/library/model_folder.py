@@ -26,7 +26,6 @@ from multigraft.methods.heads import Heads, PoolerKind, Pooling
 from multigraft.methods.joint import JointModel
 from multigraft.settings import Record, build, read_yaml
 from multigraft.tasks.task import Task
-from multigraft.training.optimizers import shared_parameters
 
 
 class ModelFile(Record):
@@ -68,7 +67,7 @@ def save_model(folder: Path, model: JointModel, file: ModelFile, cards: Mapping[
     """Write a model folder; one that was there before is replaced only when the new one is complete."""
     with new_folder(folder) as new:
         write_json(new / "model.json", file.model_dump(mode="json"))
-        shared = {n: p.detach().cpu().contiguous() for n, p in shared_parameters(model) if _is_saved(n, model.tuned)}
+        shared = {n: p.detach().cpu().contiguous() for n, p in model.shared() if _is_saved(n, model.tuned)}
         if shared:
             save_file(shared, new / "shared.safetensors")
         for name in model.names:
@@ -127,7 +126,7 @@ def load_model(folder: Path) -> tuple[JointModel, dict[str, Task], ModelFile]:
 
 
 def _load_shared(folder: Path, model: JointModel) -> None:
-    wanted = {n: p for n, p in shared_parameters(model) if _is_saved(n, model.tuned)}
+    wanted = {n: p for n, p in model.shared() if _is_saved(n, model.tuned)}
     if not wanted:
         return
     tensors = _read(folder / "shared.safetensors")

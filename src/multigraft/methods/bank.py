@@ -24,11 +24,13 @@ class Bank(nn.Module):
 
     def __init__(self, method: Method, backbone: Backbone, names: Sequence[str], *, seed: int = 0) -> None:
         super().__init__()
+        method.check(backbone)
         self.method = method
         self.stack = Stack(method.specs(backbone), names, seed)
         self._places = method.places(backbone)
         self._handles: list[RemovableHandle] = []
         self._weights: Weights | None = None
+        self._wide: tuple[int, Weights] | None = None  # the weights for as many rows as the backbone has at present
         self._context = Context(None, False)
         self._read: dict[Site, Tensor] = {}
         self._written: set[Site] = set()
@@ -70,8 +72,11 @@ class Bank(nn.Module):
             source = value if place.read is None else self._read[place.read]
             if len(source) < len(value):  # rows were repeated between the two sites, copy by copy
                 source = source.repeat(len(value) // len(source), 1, 1)
+            # Beams of a generation come as more rows than were announced.
+            if self._wide is None or self._wide[0] != len(value):
+                self._wide = len(value), self._weights.for_rows(len(value))
             # Under autocast a float32 parameter would lift the backbone's bfloat16 from here on.
-            return place.change(self._weights, value, source, self._context).to(value.dtype)
+            return place.change(self._wide[1], value, source, self._context).to(value.dtype)
 
         return change
 
@@ -79,15 +84,16 @@ class Bank(nn.Module):
     def rows(self, experts: Sequence[int], local: Tensor | None, mask: Tensor) -> Iterator[None]:
         """Within the block, row b of the backbone's batch is changed by expert `experts[local[b]]`.
 
-        `local`: B, None when there is one expert only; `mask`: B T, 1 where a token is, 0 where padding is.
+        `local`: B, None when there is one expert only; `mask`: B T, 1 where a token is, 0 where padding is; or
+        B 1 T T, 1 where a token sees another. Rows that come several times, as beams do, are counted once.
         """
-        visible = mask.bool()[:, None, None, :]
+        visible = mask.bool() if mask.dim() == 4 else mask.bool()[:, None, None, :]
         self._context = Context(None if bool(mask.all()) else visible, self.training)
         self._weights = self.stack.select(experts, local)
         try:
             yield
         finally:
-            self._weights = None
+            self._weights = self._wide = None
             self._read.clear()
             self._written.clear()
 

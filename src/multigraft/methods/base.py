@@ -18,15 +18,15 @@ from multigraft.methods.stack import Spec, Weights
 from multigraft.registry import Registry
 from multigraft.settings import Record, build
 
-Layers = Literal["every", "first_half", "final_half"] | tuple[int, ...]
+Layers = Literal["every", "first_half", "final_half", "encoder", "decoder"] | tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Context:
     """What a module may know of the batch besides its tensors.
 
-    `mask`: B 1 1 T, true where a token may be seen, or None when nothing is padded. `training` switches
-    dropout on.
+    `mask`: B 1 1 T, or B 1 T T where rows hold several texts, true where a token may be seen, or None when every
+    token sees all. `training` switches dropout on.
     """
 
     mask: Tensor | None
@@ -58,12 +58,15 @@ class Method(Record, ABC):
     """A kind of task module. Its fields are its settings; one subclass in one file of this package.
 
     Class attributes: `name` as in recipes, `paper` the source, `identity` whether a fresh expert leaves the
-    backbone's output as it is, bit for bit.
+    backbone's output as it is, bit for bit, `attends` whether a token's change depends on other tokens, `headed`
+    whether what it makes of the last hidden state is for a head of its own.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     identity: ClassVar[bool] = True
+    attends: ClassVar[bool] = False
+    headed: ClassVar[bool] = False
 
     @abstractmethod
     def specs(self, backbone: Backbone) -> dict[str, Spec]:
@@ -72,6 +75,24 @@ class Method(Record, ABC):
     @abstractmethod
     def places(self, backbone: Backbone) -> list[Place]:
         """What the method does at which sites."""
+
+    def check(self, backbone: Backbone) -> None:
+        """Raises UserError when the method, with these settings, has no place in the backbone."""
+        if self.headed and backbone.writes:
+            raise UserError(
+                f"{self.name} changes the last hidden state for a head of its own, which {backbone.name} has not",
+                where="method",
+                fix="choose a method that acts inside the layers, such as lora",
+            )
+        self.specs(backbone)
+        layers = {place.write.layer for place in self.places(backbone)} - {None}
+        if self.attends and any(backbone.causal(layer) for layer in layers if layer is not None):
+            free = any(not backbone.causal(i) for i in range(backbone.depth))
+            raise UserError(
+                f"{self.name} lets every token see all others, which a decoder's must not",
+                where="method",
+                fix="say layers: encoder" if free else "choose a method without attention, such as lora",
+            )
 
     def first_layer(self, backbone: Backbone) -> int:
         """The lowest layer whose input must already know the expert; L when all layers are free of modules."""
@@ -96,7 +117,9 @@ class Method(Record, ABC):
 class LayerMethod(Method):
     """A method that acts inside the layers."""
 
-    layers: Layers = Field("every", description="layers with a module: every, first_half, final_half, or a list")
+    layers: Layers = Field(
+        "every", description="layers with a module: every, first_half, final_half, encoder, decoder, or a list"
+    )
 
     @field_validator("layers")
     @classmethod
@@ -108,18 +131,21 @@ class LayerMethod(Method):
     def indexes(self, backbone: Backbone) -> list[int]:
         """The chosen layers, from 0. Raises UserError when the backbone has no such layer."""
         depth = backbone.depth
-        if not isinstance(self.layers, tuple):
+        if isinstance(self.layers, tuple):
+            chosen = sorted(self.layers)
+            bad = [i for i in chosen if not 0 <= i < depth]
+            problem = f"layer {bad[0]} does not exist" if bad else "an empty list of layers"
+        elif self.layers in ("encoder", "decoder"):
+            bad, chosen = [], [i for i in range(depth) if backbone.causal(i) == (self.layers == "decoder")]
+            problem = f"there is no {self.layers}"
+        else:
             half = depth // 2
             return {"every": list(range(depth)), "first_half": list(range(half)),
                     "final_half": list(range(half, depth))}[self.layers]  # fmt: skip
-        bad = [i for i in self.layers if not 0 <= i < depth]
-        if bad or not self.layers:
-            raise UserError(
-                f"layer {bad[0]} does not exist" if bad else "an empty list of layers",
-                where=f"{self.name}.layers",
-                fix=f"{backbone.name} has layers 0 to {depth - 1}",
-            )
-        return sorted(self.layers)
+        if bad or not chosen:
+            fix = f"{backbone.name} has layers 0 to {depth - 1}"
+            raise UserError(problem, where=f"{self.name}.layers", fix=fix)
+        return chosen
 
 
 def proportional_width(backbone: Backbone, width: int | None, at_768: int, multiple: int = 1) -> int:

@@ -14,6 +14,7 @@ from multigraft.methods.bank import Bank
 from multigraft.methods.fanout import fan_out, fork
 from multigraft.methods.first_token import first_token_only, last_crossing
 from multigraft.methods.heads import Heads, Pooling, pool
+from multigraft.methods.stack import Stack
 
 
 class JointModel(nn.Module):
@@ -88,10 +89,21 @@ class JointModel(nn.Module):
         """Number of parameters that belong to one task alone: its module and its head."""
         return self.bank.stack.width + self.heads.size(name)
 
+    @property
+    def stacks(self) -> dict[str, Stack]:
+        """What each task has of its own: its module and its head."""
+        return {"bank": self.bank.stack, "heads": self.heads.stack}
+
+    def shared(self) -> list[tuple[str, nn.Parameter]]:
+        """Names and parameters of what all tasks use: the backbone and a shared pooler."""
+        named = [(f"encoder.{name}", p) for name, p in self.encoder.named_parameters()]
+        if self.heads.pooler is not None:
+            named += [(f"pooler.{name}", p) for name, p in self.heads.pooler.named_parameters()]
+        return named
+
     def shared_parameters(self) -> int:
-        """Number of parameters that all tasks use: the backbone and a shared pooler."""
-        shared = [*self.encoder.parameters(), *([] if self.heads.pooler is None else self.heads.pooler.parameters())]
-        return sum(parameter.numel() for parameter in shared)
+        """Number of parameters that all tasks use."""
+        return sum(parameter.numel() for _, parameter in self.shared())
 
 
 def gather_options(values: Tensor, batch: Batch) -> Tensor:

@@ -16,6 +16,8 @@ from multigraft.methods.base import Context, LayerMethod, Place
 from multigraft.methods.functional import add_linear, linear
 from multigraft.methods.stack import Spec, Weights
 
+Map = Literal["q", "k", "v", "o", "gate", "up", "down", "cross_q", "cross_k", "cross_v", "cross_o"]
+
 
 class LoRA(LayerMethod):
     """`y + (alpha / R) B A x` on chosen linear maps; B starts at 0, so a fresh expert changes nothing."""
@@ -25,9 +27,7 @@ class LoRA(LayerMethod):
 
     rank: int = Field(8, gt=0, description="R")
     alpha: float = Field(16.0, gt=0, description="the update is scaled by alpha / R")
-    maps: tuple[Literal["q", "k", "v", "o", "up", "down"], ...] = Field(
-        ("q", "v"), min_length=1, description="linear maps of the layer that are adapted"
-    )
+    maps: tuple[Map, ...] = Field(("q", "v"), min_length=1, description="linear maps of the layer that are adapted")
     dropout: float = Field(0.0, ge=0, lt=1, description="on the input of A")
 
     def specs(self, backbone: Backbone) -> dict[str, Spec]:

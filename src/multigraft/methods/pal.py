@@ -24,6 +24,7 @@ class PAL(ParallelMethod):
 
     name: ClassVar[str] = "pal"
     paper: ClassVar[str] = "Stickland & Murray 2019, arXiv 1902.02671, section 3.3"
+    attends: ClassVar[bool] = True
 
     width: int | None = Field(None, gt=0, description="R, of the attention; default 204 at D = 768, in proportion")
     heads: int = Field(6, gt=0, description="attention heads; R must be a multiple")

@@ -54,6 +54,13 @@ class Weights:
             self._ready[name] = tensor[0] if self._local is None else tensor.index_select(0, self._local)
         return self._ready[name]
 
+    def for_rows(self, rows: int) -> Weights:
+        """The weights for a batch of `rows` in which every row comes several times, its copies side by side."""
+        if self._local is None or rows == len(self._local):
+            return self
+        assert rows % len(self._local) == 0, f"{rows} rows for {len(self._local)} experts"
+        return Weights(self._tensors, self._local.repeat_interleave(rows // len(self._local)))
+
 
 class Stack(nn.Module):
     """`values`: N F, one row of F numbers for each expert, which `specs` divides into named tensors.

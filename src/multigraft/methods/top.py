@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
+from typing import ClassVar
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -34,6 +35,8 @@ def add_and_norm(weights: Weights, name: str, x: Tensor, update: Tensor) -> Tens
 
 class TopMethod(Method):
     """A method that acts once, on the last hidden state (arXiv 1902.02671, section 3.2)."""
+
+    headed: ClassVar[bool] = True
 
     dropout: float = Field(0.1, ge=0, lt=1, description="on attention probabilities and before each residual")
 

@@ -19,6 +19,7 @@ class TopLinear(TopMethod):
 
     name: ClassVar[str] = "top_linear"
     paper: ClassVar[str] = "Stickland & Murray 2019, arXiv 1902.02671, section 3.2"
+    headed: ClassVar[bool] = False
 
     def specs(self, backbone: Backbone) -> dict[str, Spec]:
         return dense("map", backbone.width, backbone.width, std=0.0)

@@ -60,7 +60,7 @@ def load_data(recipe: Recipe) -> Data:
 
 def check(recipe: Recipe, data: Data) -> None:
     """Raises UserError when the recipe's method does not fit its backbone, before anything is trained."""
-    parse_method(recipe.method).specs(data.backbone)
+    parse_method(recipe.method).check(data.backbone)
 
 
 def _median_text(data: Sequence[Encoded], pad_id: int) -> Batch:

@@ -21,6 +21,7 @@ from multigraft.strategies.recipe import Recipe
 from multigraft.strategies.runs import RunResult, answer_ms, finished, keep_result, predictions_of
 from multigraft.training.loop import Hooks, train
 from multigraft.training.monitor import Monitor
+from multigraft.training.objective import HeadObjective
 
 
 def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> RunResult:
@@ -85,18 +86,18 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
     latest: dict[str, np.ndarray] = {}  # dev predictions of the model as it stands
     kept: dict[str, np.ndarray] = {}  # and of the one that was kept
 
-    def evaluate(current: JointModel) -> dict[str, float]:
-        latest.update(predict_tasks(current, data.dev, recipe.training.precision))
+    def evaluate() -> dict[str, float]:
+        latest.update(predict_tasks(model, data.dev, recipe.training.precision))
         return score_tasks(data.tasks, latest, data.dev)
 
-    def keep(current: JointModel, scores: Mapping[str, float]) -> None:
+    def keep(scores: Mapping[str, float]) -> None:
         kept.update(latest)
-        cards = _cards(current, recipe, data, scores, sampler.step)
-        save_model(folder / "model", current, _model_file(recipe, data, base), cards)
+        cards = _cards(model, recipe, data, scores, sampler.step)
+        save_model(folder / "model", model, _model_file(recipe, data, base), cards)
 
     with Monitor(folder, recipe.label(), quiet=quiet) as monitor:
         progress = train(
-            model, list(data.train.values()), sampler, ledger, recipe.training,
+            model, HeadObjective(list(data.train.values()), model.backbone.pad_id), sampler, ledger, recipe.training,
             Hooks(evaluate, keep), monitor, folder, recipe.seed,
         )  # fmt: skip
     peak = peak_memory_mb()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from multigraft.errors import UserError
-from multigraft.settings import Record, build, read_text
+from multigraft.settings import Record, build
 from multigraft.tasks.outputs import Choice, Output
-from multigraft.tasks.readers.jsonl import DECODER
+from multigraft.tasks.readers.json import read_json
 from multigraft.tasks.task import Metric, Task
 
 
@@ -28,12 +27,7 @@ class Entry(Record):
 
 def read_index(path: Path) -> list[Task]:
     """The tasks of an `index.json`, in its order. Raises UserError."""
-    try:
-        entries = DECODER.decode(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"not valid JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(str(error), where=path) from None
+    entries = read_json(path)
     if not isinstance(entries, dict):
         raise UserError("expected an object with a task under each name", where=path)
     return [_task(name, build(Entry, entry, f"{path}: {name}"), path) for name, entry in entries.items()]

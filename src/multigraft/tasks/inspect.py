@@ -47,6 +47,7 @@ class SplitReport(Record):
     conflicts: int  # duplicates with another answer; not counted for texts, which may have several
     blank_inputs: int  # rows with text in some of the inputs only
     repeated_options: int  # rows that offer the same option twice
+    several_right: int  # rows of a choice with several right options, of which the first is the target
 
 
 class Overlap(Record):
@@ -82,6 +83,7 @@ class TaskReport(Record):
                 "rows with another answer than an equal row": split.conflicts,
                 "rows with an empty input": split.blank_inputs,
                 "rows with the same option twice": split.repeated_options,
+                "rows with several right options, of which the first is the target": split.several_right,
             }
             found += [f"{split.where}: {what}: {count}" for what, count in counts.items() if count]
         found += [f"task {self.task}: rows of {o.second} that stand in {o.first} too: {o.rows}" for o in self.overlaps]
@@ -129,6 +131,7 @@ def _inspect_split(
         conflicts=_conflicts(keys, examples) if task.output.kind != "text" else 0,
         blank_inputs=sum(not all(map(str.strip, example.inputs)) for example in examples),
         repeated_options=sum(len(set(example.choices)) < len(example.choices) for example in examples),
+        several_right=sum(bool(example.choices and example.references) for example in examples),
     ), seen
 
 

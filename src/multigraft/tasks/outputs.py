@@ -28,6 +28,7 @@ class Example:
     inputs: tuple[str, ...]  # field texts, in the task's order
     choices: tuple[str, ...]  # C options, fixed or of this row; empty for a number or a text
     target: int | float | str  # index of the right choice, the number, or the text
+    references: tuple[str, ...] = ()  # all accepted texts, the target's first; empty: only the target
 
 
 def _clip(text: str) -> str:
@@ -45,6 +46,13 @@ def value_in(row: Row, name: str) -> Any:
     if name not in row:
         raise Fault(f"field {name!r} is missing; {nearest(name, map(str, row))}")
     return row[name]
+
+
+def _several(value: Any, name: str) -> list[Any]:
+    """The accepted answers in the field `name`: those of a list, or the one. Raises Fault for an empty list."""
+    if value == []:
+        raise Fault(f"field {name!r} is an empty list; give an answer")
+    return value if isinstance(value, list) else [value]
 
 
 def text_in(row: Row, name: str) -> str:
@@ -65,7 +73,8 @@ def _checked_text(value: Any, what: str) -> str:
 class Choice(Record):
     """One of several options: the same `choices` for every row, or those in the row's `choices_field`.
 
-    A row gives the answer in `field`, as the text of an option or as its index, counted from 0.
+    A row gives the answer in `field`, as the text of an option or as its index, counted from 0; or a list of several
+    right ones, of which the first is the target.
     """
 
     kind: Literal["choice"] = "choice"
@@ -92,21 +101,25 @@ class Choice(Record):
                 raise ValueError("'choices' has the same option twice")
         return self
 
-    def read(self, row: Row) -> tuple[tuple[str, ...], int]:
-        """The options of the row (C texts) and the index of the right one. Raises Fault."""
+    def read(self, row: Row) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
+        """The options of the row (C texts), the index of the right one, and all right ones if several. Raises Fault."""
         options = self.choices or self._options_in(row)
-        value = value_in(row, self.field)
+        answers = _several(value_in(row, self.field), self.field)
+        right = list(dict.fromkeys(self._index(answer, options) for answer in answers))
+        return options, right[0], tuple(options[index] for index in right) if len(right) > 1 else ()
+
+    def _index(self, value: Any, options: tuple[str, ...]) -> int:
         if isinstance(value, str):
             if value not in options:
                 raise Fault(f"label {_short(value)} is not among the options; {nearest(value, map(_clip, options))}")
-            return options, options.index(value)
+            return options.index(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise Fault(f"field {self.field!r} must be an option or its index, got {_short(value)}")
         if not 0 <= value < len(options):
             raise Fault(f"label {value} is outside the {len(options)} options, which are counted from 0")
         if str(value) in options and options[value] != str(value):
             raise Fault(f"label {value} is both an option and the index of {_short(options[value])}; put it in quotes")
-        return options, value
+        return value
 
     def _options_in(self, row: Row) -> tuple[str, ...]:
         name = str(self.choices_field)
@@ -154,15 +167,15 @@ class Number(Record):
             raise ValueError("'range' must be two finite numbers, the lower one first")
         return self
 
-    def read(self, row: Row) -> tuple[tuple[str, ...], float]:
-        """No options, and the number. Raises Fault."""
+    def read(self, row: Row) -> tuple[tuple[str, ...], float, tuple[str, ...]]:
+        """No options, the number, no references. Raises Fault."""
         value = value_in(row, self.field)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Fault(f"field {self.field!r} must be a number, got {_short(value)}")
         low, high = self.range
         if not low <= value <= high:
             raise Fault(f"number {_short(value)} is outside the range {low:g} to {high:g}")
-        return (), float(value)
+        return (), float(value), ()
 
     def from_cells(self, row: dict[str, str]) -> dict[str, Any]:
         """A row of a format that knows only text, with the number read."""
@@ -173,17 +186,18 @@ class Number(Record):
 
 
 class Text(Record):
-    """A text to write."""
+    """A text to write: a row gives it in `field`, or a list of accepted ones, of which the first is the target."""
 
     kind: Literal["text"] = "text"
     field: Name
 
-    def read(self, row: Row) -> tuple[tuple[str, ...], str]:
-        """No options, and the text. Raises Fault."""
-        value = text_in(row, self.field)
-        if not value.strip():
+    def read(self, row: Row) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+        """No options, the text, and all accepted texts if several. Raises Fault."""
+        values = _several(value_in(row, self.field), self.field)
+        texts = tuple(dict.fromkeys(_checked_text(value, f"field {self.field!r}") for value in values))
+        if not all(map(str.strip, texts)):
             raise Fault(f"field {self.field!r} is empty")
-        return (), value
+        return (), texts[0], texts if len(texts) > 1 else ()
 
     def from_cells(self, row: dict[str, str]) -> dict[str, Any]:
         """A row of a format that knows only text, as it is."""

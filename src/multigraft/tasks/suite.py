@@ -12,6 +12,7 @@ from pydantic import Field
 
 from multigraft.errors import UserError, unknown
 from multigraft.settings import Record, build, read_yaml
+from multigraft.tasks import bigbench, natural_instructions
 from multigraft.tasks.index import read_index
 from multigraft.tasks.outputs import Name
 from multigraft.tasks.task import Task, load_task
@@ -60,10 +61,11 @@ class SuiteFile(Record):
 
 
 def load_suite(place: str | os.PathLike[str]) -> Suite:
-    """The suite at `place`, described completely and strictly; no row is read yet.
+    """The suite at `place`, described completely and strictly; its rows are checked when they are used.
 
     `place` is the name of an embedded suite, a folder with a `suite.yaml`, `index.json` or `task.yaml` (a suite of
-    one task), such a file itself, or the name of a folder in `recipes`. Raises UserError for anything wrong.
+    one task), such a file itself, a folder of BIG-bench or Super-NaturalInstructions tasks, or the name of a folder
+    in `recipes`. Raises UserError for anything wrong.
     """
     if str(place) in EMBEDDED:
         from multigraft.tasks import starter
@@ -76,6 +78,10 @@ def load_suite(place: str | os.PathLike[str]) -> Suite:
         fix = f"give a folder with one of {', '.join(LAYOUTS)}, or an embedded suite: {', '.join(EMBEDDED)}"
         raise UserError("no such suite", where=place, fix=fix)
     files = [path] if path.is_file() else [path / name for name in LAYOUTS if (path / name).exists()]
+    if not files and bigbench.task_files(path):
+        return _from_bigbench(path / bigbench.FILE)
+    if not files and natural_instructions.task_files(path):
+        return Suite(path.resolve().name, _by_name(natural_instructions.read_natural_instructions(path), path))
     if not files or files[0].name not in LAYOUTS:
         raise UserError("not a suite", where=path, fix=f"it needs one of {', '.join(LAYOUTS)}")
     return LAYOUTS[files[0].name](files[0])
@@ -105,7 +111,17 @@ def _from_task_file(path: Path) -> Suite:
     return Suite(task.name, {task.name: task}, task.description)
 
 
-LAYOUTS = {"suite.yaml": _from_suite_file, "index.json": _from_index, "task.yaml": _from_task_file}
+def _from_bigbench(path: Path) -> Suite:
+    """The tasks in the folder of `path`, which need not exist itself."""
+    return Suite(path.resolve().parent.name, _by_name(bigbench.read_bigbench(path.parent), path.parent))
+
+
+LAYOUTS = {
+    "suite.yaml": _from_suite_file,
+    "index.json": _from_index,
+    "task.yaml": _from_task_file,
+    bigbench.FILE: _from_bigbench,
+}
 
 
 def _by_name(tasks: list[Task], where: Path) -> dict[str, Task]:

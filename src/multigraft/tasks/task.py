@@ -21,12 +21,24 @@ __all__ = ["Choice", "Example", "HubSource", "Metric", "Number", "Task", "Text",
 DATA = "MULTIGRAFT_DATA"  # environment variable; `$MULTIGRAFT_DATA` in a path stands for its value
 
 Metric = Literal[
-    "accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman", "exact_match", "rougeL", "bleu", "chrf"
+    "accuracy",
+    "f1",
+    "macro_f1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "exact_match",
+    "token_f1",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "bleu",
+    "chrf",
 ]
 METRICS: dict[str, tuple[Metric, ...]] = {
     "choice": ("accuracy", "f1", "macro_f1", "matthews"),
     "number": ("pearson", "spearman"),
-    "text": ("exact_match", "rougeL", "bleu", "chrf"),
+    "text": ("exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "bleu", "chrf"),
 }
 
 
@@ -43,6 +55,7 @@ class Task(Record):
     origin: str = ""
     citation: str = ""
     note: str = ""
+    sources: tuple[Name, ...] = ()  # names of the corpora that its texts come from
     splits: dict[Name, Name] = Field(default_factory=dict)  # split: file, relative to the task's folder
     source: HubSource | None = None  # used when no file of `splits` exists
 

@@ -13,22 +13,22 @@ from torch import Tensor
 
 from multigraft.errors import UserError
 from multigraft.files import new_folder, recover_folder, write_json
-from multigraft.methods.joint import JointModel
-from multigraft.training.optimizers import Optimizers, shared_parameters
+from multigraft.methods.shared import SharedModel
+from multigraft.training.optimizers import Optimizers
 
 
-def _parameters(model: JointModel) -> dict[str, Tensor]:
+def _parameters(model: SharedModel) -> dict[str, Tensor]:
     """Everything that training changes, by name."""
-    tensors: dict[str, Tensor] = {"bank": model.bank.stack.values, "heads": model.heads.stack.values}
-    return tensors | {name: p for name, p in shared_parameters(model) if p.requires_grad}
+    tensors: dict[str, Tensor] = {name: stack.values for name, stack in model.stacks.items()}
+    return tensors | {name: p for name, p in model.shared() if p.requires_grad}
 
 
-def trained_tensors(model: JointModel) -> dict[str, Tensor]:
+def trained_tensors(model: SharedModel) -> dict[str, Tensor]:
     """Copies of everything that training changes, by name, on the CPU."""
     return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in _parameters(model).items()}
 
 
-def load_trained(model: JointModel, tensors: dict[str, Tensor]) -> None:
+def load_trained(model: SharedModel, tensors: dict[str, Tensor]) -> None:
     """Put `trained_tensors` back. Raises ValueError when names or shapes are not the model's."""
     targets = _parameters(model)
     wanted = {name: tuple(target.shape) for name, target in targets.items()}
@@ -41,7 +41,7 @@ def load_trained(model: JointModel, tensors: dict[str, Tensor]) -> None:
             target.copy_(tensors[name])
 
 
-def save_checkpoint(folder: Path, model: JointModel, optimizers: Optimizers, progress: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, model: SharedModel, optimizers: Optimizers, progress: dict[str, Any]) -> None:
     """Write a checkpoint that replaces the one before; a crash leaves one of the two complete."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizers.state().items()}
     with new_folder(folder) as new:
@@ -50,7 +50,7 @@ def save_checkpoint(folder: Path, model: JointModel, optimizers: Optimizers, pro
         write_json(new / "progress.json", progress)
 
 
-def load_checkpoint(folder: Path, model: JointModel, optimizers: Optimizers) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, model: SharedModel, optimizers: Optimizers) -> dict[str, Any] | None:
     """Put the newest checkpoint into model and optimizers; gives its `progress`, or None when there is none.
 
     Raises UserError when the checkpoint is damaged or belongs to another model.

@@ -1,26 +1,25 @@
-"""The training loop: one for every method, schedule and device."""
+"""The training loop: one for every method, schedule, objective and device."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
-from multigraft.batching.collate import collate
-from multigraft.batching.encode import Encoded
 from multigraft.errors import UserError
-from multigraft.methods.joint import JointModel
+from multigraft.methods.shared import SharedModel
 from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.sampler import Draw, Sampler
 from multigraft.training.checkpoint import load_checkpoint, save_checkpoint
 from multigraft.training.monitor import Monitor
-from multigraft.training.objective import row_losses, row_weights
+from multigraft.training.objective import Objective
 from multigraft.training.optimizers import Optimizers
 from multigraft.training.precision import computing_in
 from multigraft.training.settings import TrainingSettings, learning_rate_factor
@@ -40,15 +39,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop asks of its caller: dev scores of a model, and to keep a model."""
+    """What the loop asks of its caller: dev scores of the model as it is, and to keep it."""
 
-    evaluate: Callable[[JointModel], Mapping[str, float]]
-    keep: Callable[[JointModel, Mapping[str, float]], None]
+    evaluate: Callable[[], Mapping[str, float]]
+    keep: Callable[[Mapping[str, float]], None]
 
 
 def train(
-    model: JointModel,
-    data: Sequence[Encoded],
+    model: SharedModel,
+    objective: Objective,
     sampler: Sampler,
     ledger: Ledger,
     settings: TrainingSettings,
@@ -57,7 +56,7 @@ def train(
     folder: Path,
     seed: int,
 ) -> Progress:
-    """Train `model` on the sampler's draws; `data[i]` are the encoded training rows of task i.
+    """Train `model` on the sampler's draws from the rows of the `objective`.
 
     After every epoch the model is scored, kept if it is to be chosen, and a checkpoint is written to
     `folder/checkpoint` when one is due; a run that finds one goes on from there and ends as if it had not
@@ -66,7 +65,7 @@ def train(
 
     Raises UserError for a foreign checkpoint, a loss that is not finite, and more processes than rows in a step.
     """
-    run = _Run(model, data, sampler, ledger, settings, hooks, monitor, folder)
+    run = _Run(model, objective, sampler, ledger, settings, hooks, monitor, folder)
     accelerator, progress = run.accelerator, run.progress
     if accelerator.is_main_process:
         monitor.begin(progress.step, len(sampler), progress.losses)
@@ -97,8 +96,8 @@ class _Run:
 
     def __init__(
         self,
-        model: JointModel,
-        data: Sequence[Encoded],
+        model: SharedModel,
+        objective: Objective,
         sampler: Sampler,
         ledger: Ledger,
         settings: TrainingSettings,
@@ -114,25 +113,27 @@ class _Run:
                 where="training.batch_size",
                 fix=f"give at least {processes}",
             )
-        self.model, self.data, self.sampler, self.ledger = model.to(self.accelerator.device), data, sampler, ledger
+        model.to(self.accelerator.device)  # type: ignore[attr-defined]
+        self.model, self.objective, self.sampler, self.ledger = model, objective, sampler, ledger
         self.settings, self.hooks, self.monitor = settings, hooks, monitor
         self.checkpoint = folder / "checkpoint"
         self.optimizers = Optimizers(model, settings)
         self.progress = _resume(self.checkpoint, model, self.optimizers, sampler, ledger)
-        self.wrapped = self.accelerator.prepare(model) if processes > 1 else model
+        self.wrapped: Any = self.accelerator.prepare(model) if processes > 1 else model
 
     def step(self, draw: Draw, factor: float) -> float:
         """One optimizer step; gives the mean loss of all processes."""
-        weights = row_weights(draw.tasks, independent=not self.model.tuned)
+        objective, tasks, rows = self.objective, draw.tasks, draw.rows
+        weights = objective.weights(tasks, rows, independent=not self.model.tuned)
         # Gradients are averaged over processes, the weights are of the whole batch: hence the factor.
         processes, device = self.accelerator.num_processes, self.accelerator.device
         mine = slice(self.accelerator.process_index, None, processes)
-        batch = collate(self.data, draw.tasks[mine], draw.rows[mine], self.model.backbone.pad_id).to(device)
+        batch = objective.collate(tasks[mine], rows[mine]).to(device)
         for process in range(processes):
-            _record(self.ledger, self.data, draw, slice(process, None, processes))
+            _record(self.ledger, objective, draw, slice(process, None, processes))
         with computing_in(self.settings.precision, device):
-            scores = self.wrapped(batch)
-        loss = row_losses(scores.float(), batch) @ torch.from_numpy(weights[mine] * processes).to(device)
+            outputs = self.wrapped(batch)
+        loss = objective.losses(outputs, batch) @ torch.from_numpy(weights[mine] * processes).to(device)
         self.accelerator.backward(loss)
         self.optimizers.step(np.unique(draw.tasks).tolist(), factor)
         return float(self.accelerator.reduce(loss.detach(), "mean"))  # type: ignore[arg-type]
@@ -153,7 +154,7 @@ class _Run:
     def _score(self, last: bool) -> None:
         progress = self.progress
         self.model.eval()
-        scores = self.hooks.evaluate(self.model)
+        scores = self.hooks.evaluate()
         average = sum(scores.values()) / len(scores)
         better = progress.best_average is None or average > progress.best_average
         if better:
@@ -162,20 +163,20 @@ class _Run:
             self.monitor.on_scores(progress.step, scores, average, better)
             # Kept before the checkpoint is written: a run killed in between repeats the epoch and keeps it again.
             if better if self.settings.choose == "best" else last:
-                self.hooks.keep(self.model, scores)
+                self.hooks.keep(scores)
 
 
-def _record(ledger: Ledger, data: Sequence[Encoded], draw: Draw, share: slice) -> None:
-    """Enter the rows of a draw that one process computes, padded to the longest of them."""
-    pairs = list(zip(draw.tasks[share], draw.rows[share], strict=True))
-    longest = max(data[t].lengths[r] for t, r in pairs)
-    tokens = np.array([data[t].tokens[r] for t, r in pairs])
-    sequences = np.array([data[t].first[r + 1] - data[t].first[r] for t, r in pairs])
-    truncated = np.array([data[t].truncated[r] for t, r in pairs])
-    ledger.record(draw.tasks[share], tokens, sequences * longest, truncated, draw.epoch)
+def _record(ledger: Ledger, objective: Objective, draw: Draw, share: slice) -> None:
+    """Enter the rows of a draw that one process computes."""
+    tasks, rows = draw.tasks[share], draw.rows[share]
+    tokens, truncated = (
+        np.array([getattr(objective.data[t], name)[r] for t, r in zip(tasks, rows, strict=True)])
+        for name in ("tokens", "truncated")
+    )
+    ledger.record(tasks, tokens, objective.positions(tasks, rows), truncated, draw.epoch)
 
 
-def _resume(checkpoint: Path, model: JointModel, optimizers: Optimizers, sampler: Sampler, ledger: Ledger) -> Progress:
+def _resume(checkpoint: Path, model: SharedModel, optimizers: Optimizers, sampler: Sampler, ledger: Ledger) -> Progress:
     state = load_checkpoint(checkpoint, model, optimizers)
     if state is None:
         return Progress()

@@ -1,14 +1,129 @@
-"""The loss of a batch that may mix classes and numbers of many tasks."""
+"""What a run learns from: batches of drawn rows, and the loss of each row."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multigraft.batching.collate import Batch
-from multigraft.batching.encode import NO_CLASS
+from multigraft.batching.collate import Batch, collate
+from multigraft.batching.encode import NO_CLASS, Encoded
+from multigraft.batching.pack import pack
+from multigraft.batching.text import TextEncoded, TextFormat
+from multigraft.batching.text_collate import TextBatch, collate_text
+
+Weighting = Literal["token", "example"]
+
+
+class Rows(Protocol):
+    """The encoded training rows of one task, as the loop and its ledger see them: n of them."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64, n: tokens of each row's longest sequence."""
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int64, n: tokens of each row."""
+
+    @property
+    def truncated(self) -> np.ndarray:
+        """bool, n: was something cut."""
+
+
+class Objective(ABC):
+    """The rows of every task, in order, and what is learned from a draw of them."""
+
+    data: Sequence[Rows]
+
+    @abstractmethod
+    def collate(self, tasks: np.ndarray, rows: np.ndarray) -> Any:
+        """The batch of the rows `rows[b]` of task `tasks[b]`, with a method `to(device)`."""
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, batch: Any) -> Tensor:
+        """Loss of each row from what the model gave for the batch: B, float32."""
+
+    @abstractmethod
+    def positions(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Positions, with padding, that each row of a batch takes: B."""
+
+    def weights(self, tasks: np.ndarray, rows: np.ndarray, independent: bool) -> np.ndarray:
+        """Weight of each row in the loss of a step: B, float32."""
+        return row_weights(tasks, independent)
+
+
+class HeadObjective(Objective):
+    """Classes and numbers, answered by heads."""
+
+    def __init__(self, data: Sequence[Encoded], pad_id: int) -> None:
+        self.data: Sequence[Encoded] = data
+        self.pad_id = pad_id
+
+    def collate(self, tasks: np.ndarray, rows: np.ndarray) -> Batch:
+        return collate(self.data, tasks, rows, self.pad_id)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return row_losses(outputs.float(), batch)
+
+    def positions(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        longest = max(self.data[t].lengths[r] for t, r in zip(tasks, rows, strict=True))
+        return longest * np.array([self.data[t].sequences[r] for t, r in zip(tasks, rows, strict=True)])
+
+
+class TextObjective(Objective):
+    """Texts, written by a language model.
+
+    weighting: what counts the same in a step, every target token or every example. packing: tokens in a row of the
+    batch that several examples share, or None for one example a row. together: one expert for all tasks.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[TextEncoded],
+        form: TextFormat,
+        *,
+        weighting: Weighting,
+        packing: int | None,
+        together: bool,
+    ) -> None:
+        self.data: Sequence[TextEncoded] = data
+        self.form, self.weighting, self.packing, self.together = form, weighting, packing, together
+
+    def collate(self, tasks: np.ndarray, rows: np.ndarray) -> TextBatch:
+        experts = np.zeros(len(tasks), dtype=np.int64) if self.together else tasks
+        return collate_text(self.data, tasks, rows, self.form, experts.tolist(), self._packs(tasks, rows))
+
+    def losses(self, outputs: Tensor, batch: TextBatch) -> Tensor:
+        sums = torch.zeros(batch.examples, device=outputs.device).index_add(0, batch.owner, -outputs)
+        return sums / torch.bincount(batch.owner, minlength=batch.examples)
+
+    def positions(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        batch = self.collate(tasks, rows)
+        total = batch.ids.numel() + (0 if batch.source is None else batch.source.numel())
+        return np.full(len(tasks), total / len(tasks))
+
+    def weights(self, tasks: np.ndarray, rows: np.ndarray, independent: bool) -> np.ndarray:
+        groups = np.zeros_like(tasks) if self.together else tasks
+        if self.weighting == "example":
+            return row_weights(groups, independent)
+        lengths = np.array([self.data[t].target_lengths[r] for t, r in zip(tasks, rows, strict=True)], dtype=np.float64)
+        totals = np.bincount(groups, lengths)[groups] if independent else lengths.sum()
+        return (lengths / totals).astype(np.float32)
+
+    def _packs(self, tasks: np.ndarray, rows: np.ndarray) -> list[list[int]] | None:
+        if self.packing is None:
+            return None
+        lengths = [int(self.data[t].lengths[r]) for t, r in zip(tasks, rows, strict=True)]
+        groups = [[*range(len(tasks))]] if self.together else [np.flatnonzero(tasks == t).tolist() for t in set(tasks)]
+        return [[group[e] for e in row] for group in groups for row in pack([lengths[e] for e in group], self.packing)]
 
 
 def row_losses(scores: Tensor, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""One optimizer for a joint model: the tuned backbone as a whole, each expert by itself."""
+"""One optimizer for a model of many experts: the tuned backbone as a whole, each expert by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from multigraft.methods.joint import JointModel
+from multigraft.methods.shared import SharedModel
 from multigraft.training.row_optimizers import ROW_OPTIMIZERS, RowOptimizer, adafactor_direction
 from multigraft.training.settings import TrainingSettings
 
@@ -39,20 +39,19 @@ class DenseAdafactor(torch.optim.Optimizer):
 
 
 class Optimizers:
-    """Steps a joint model.
+    """Steps a model of N experts.
 
     With a tuned backbone all gradients are clipped together; with a frozen one, the experts are independent,
     and each one's module and head are clipped by themselves.
     """
 
-    def __init__(self, model: JointModel, settings: TrainingSettings) -> None:
+    def __init__(self, model: SharedModel, settings: TrainingSettings) -> None:
         self.model, self.settings = model, settings
-        stacks = {"bank": model.bank.stack, "heads": model.heads.stack}
         make = ROW_OPTIMIZERS[settings.optimizer]
         self.rows: dict[str, RowOptimizer] = {
-            name: make(stack, settings.weight_decay) for name, stack in stacks.items() if stack.width
+            name: make(stack, settings.weight_decay) for name, stack in model.stacks.items() if stack.width
         }
-        self.named = {name: p for name, p in shared_parameters(model) if p.requires_grad}
+        self.named = {name: p for name, p in model.shared() if p.requires_grad}
         self.dense = self._dense() if self.named else None
 
     def _dense(self) -> torch.optim.Optimizer:
@@ -78,14 +77,15 @@ class Optimizers:
             self.dense.step()
         for optimizer in self.rows.values():
             optimizer.step(experts, self.settings.module_learning_rate * factor)
-        self.model.zero_grad(set_to_none=True)
+        for parameter in [*self.named.values(), *(optimizer.stack.values for optimizer in self.rows.values())]:
+            parameter.grad = None
 
     def _clip(self, experts: Sequence[int], limit: float) -> None:
         grads = [optimizer.stack.values.grad for optimizer in self.rows.values()]
         rows = [grad for grad in grads if grad is not None]
         if self.dense is not None:
-            parameters = [p for p in self.model.parameters() if p.grad is not None]
-            nn.utils.clip_grad_norm_(parameters, limit)
+            parameters = [*self.named.values(), *(optimizer.stack.values for optimizer in self.rows.values())]
+            nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], limit)
             return
         index = torch.tensor(experts, device=rows[0].device)
         norms = torch.stack([grad.index_select(0, index).norm(dim=1) for grad in rows]).norm(dim=0)
@@ -115,11 +115,3 @@ class Optimizers:
                 prefix = f"shared/{name}/"
                 state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
                 self.dense.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
-
-
-def shared_parameters(model: JointModel) -> list[tuple[str, nn.Parameter]]:
-    """Names and parameters of what all tasks share: the backbone and a shared pooler."""
-    named = [(f"encoder.{name}", p) for name, p in model.encoder.named_parameters()]
-    if model.heads.pooler is not None:
-        named += [(f"pooler.{name}", p) for name, p in model.heads.pooler.named_parameters()]
-    return named

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from multigraft.backbones.families import FAMILIES, family_of
+from multigraft.backbones.families import families, family_of
 from multigraft.backbones.load import Backbone
 from multigraft.backbones.sites import Port, Site
-from multigraft.backbones.tiny import TINY_FAMILIES, tiny_backbone
+from multigraft.backbones.tiny import TINY_FAMILIES, TINY_TEXT_FAMILIES, tiny_backbone
 from multigraft.errors import UserError
 from multigraft.methods.bank import Bank
 from multigraft.methods.base import parse_method
@@ -98,7 +98,8 @@ def test_linear_maps(family: str) -> None:
     for part in PARTS:
         site, read = Site("linear", 2, part), Site("linear_input", 2, part)
         seen, port = seen_at(backbone, [site, read]), backbone.port(site)
-        expected = port.module(seen[read])[..., port.start : port.stop]
+        width = backbone.linear(2, part)[1]
+        expected = port.module(seen[read])[..., port.index * width : (port.index + 1) * width]
         torch.testing.assert_close(seen[site], expected)
 
 
@@ -106,12 +107,12 @@ def test_a_slice_is_replaced_in_place_of_itself() -> None:
     layer = nn.Linear(4, 6)
     x = torch.randn(2, 3, 4)
     plain = layer(x)
-    handle = Port(layer, "output", 2, 4).hook(lambda value: value * 0 + 7)
+    handle = Port(layer, "output", 1, 3).hook(lambda value: value * 0 + 7)
     changed = layer(x)
     handle.remove()
     assert bool((changed[..., 2:4] == 7).all())
     assert torch.equal(changed[..., [0, 1, 4, 5]], plain[..., [0, 1, 4, 5]])
-    handle = Port(layer, "output", 2, 4).hook(lambda value: None)
+    handle = Port(layer, "output", 1, 3).hook(lambda value: None)
     assert torch.equal(layer(x), plain)
     handle.remove()
 
@@ -125,7 +126,10 @@ def test_names_of_sites() -> None:
 
 
 def test_every_family_of_the_table_has_a_tiny_model() -> None:
-    assert sorted(name for family in FAMILIES for name in family.model_types) == sorted(TINY_FAMILIES)
+    tiny = {"encoder": TINY_FAMILIES, "text": TINY_TEXT_FAMILIES}
+    for kind, names in tiny.items():
+        found = [f for f in families() if (f.kind == "encoder") == (kind == "encoder")]
+        assert sorted(name for family in found for name in family.model_types) == sorted(names)
 
 
 def test_an_unknown_family_is_a_user_error() -> None:

@@ -130,7 +130,7 @@ def test_show_prints_examples(suite: Path, capsys: pytest.CaptureFixture[str]) -
     assert ("fine day" in out) != ("foul day" in out)
     assert run(app, ["show", str(suite), "two", "--split", "train", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["two"][0] == {"inputs": ["fine day"], "choices": ["bad", "good"], "target": 1}
+    assert shown["two"][0] == {"inputs": ["fine day"], "choices": ["bad", "good"], "target": 1, "references": []}
     assert run(app, ["show", str(suite), "--split", "dev"]) == 2
     assert "unknown split 'dev'" in capsys.readouterr().err
 

@@ -44,7 +44,7 @@ def test_what_lies_below_the_fork_runs_once(name: str, shared: list[str]) -> Non
     bank = Bank(parse_method({"name": name, "layers": [1]}), backbone, ["a", "b", "c"]).eval()
     rows: dict[str, int] = {}
     for part in ("q", "o", "down"):
-        path = backbone.family.linears[part]
+        path = backbone.family.stacks[0].linears[part]
 
         def count(_: Any, args: Any, part: str = part) -> None:
             rows[part] = len(args[0])

@@ -90,7 +90,7 @@ def test_the_end_of_the_last_layer_runs_for_what_is_read(
     seen: dict[str, list[int]] = {"o": [], "down": []}
     for index in range(3):
         for part, counts in seen.items():
-            linear = model.backbone.layer(index).get_submodule(model.backbone.family.linears[part])
+            linear = model.backbone.layer(index).get_submodule(model.backbone.family.stacks[0].linears[part])
             linear.register_forward_pre_hook(lambda _, args, counts=counts: counts.append(args[0].shape[1]))
     with torch.no_grad():
         model(batch_of(2))

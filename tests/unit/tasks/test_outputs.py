@@ -17,19 +17,26 @@ TEXT = Text(field="target")
 
 
 def test_a_fixed_choice_is_read_from_text_or_index() -> None:
-    assert FIXED.read({"label": "yes"}) == (("no", "yes", "unsure"), 1)
-    assert FIXED.read({"label": 2}) == (("no", "yes", "unsure"), 2)
+    assert FIXED.read({"label": "yes"}) == (("no", "yes", "unsure"), 1, ())
+    assert FIXED.read({"label": 2}) == (("no", "yes", "unsure"), 2, ())
 
 
 def test_options_per_row_are_read_with_the_row() -> None:
     row = {"options": ["red", "green"], "answer": "green"}
-    assert BY_ROW.read(row) == (("red", "green"), 1)
-    assert BY_ROW.read(row | {"answer": 0}) == (("red", "green"), 0)
+    assert BY_ROW.read(row) == (("red", "green"), 1, ())
+    assert BY_ROW.read(row | {"answer": 0}) == (("red", "green"), 0, ())
 
 
 def test_numbers_and_texts_are_read() -> None:
-    assert NUMBER.read({"score": 4}) == ((), 4.0)
-    assert TEXT.read({"target": "a text"}) == ((), "a text")
+    assert NUMBER.read({"score": 4}) == ((), 4.0, ())
+    assert TEXT.read({"target": "a text"}) == ((), "a text", ())
+
+
+def test_of_several_accepted_answers_the_first_is_the_target() -> None:
+    assert TEXT.read({"target": ["two", "2", "two"]}) == ((), "two", ("two", "2"))
+    assert TEXT.read({"target": ["two"]}) == ((), "two", ())
+    row = {"options": ["red", "green", "blue"], "answer": ["blue", 0]}
+    assert BY_ROW.read(row) == (("red", "green", "blue"), 2, ("blue", "red"))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,10 @@ def test_numbers_and_texts_are_read() -> None:
         (NUMBER, {"score": float("nan")}, "is outside the range"),
         (TEXT, {"target": "  "}, "field 'target' is empty"),
         (TEXT, {"target": 3}, "must be text, got 3"),
+        (TEXT, {"target": []}, "field 'target' is an empty list"),
+        (TEXT, {"target": ["a", ""]}, "field 'target' is empty"),
+        (TEXT, {"target": ["a", ["b"]]}, "must be text, got ['b']"),
+        (FIXED, {"label": ["yes", "maybe"]}, "label 'maybe' is not among the options"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused(output: Choice | Number | Text, row: dict, message: str) -> None:
@@ -107,7 +118,7 @@ def test_cells_of_any_text_are_an_answer_or_a_fault(
     row: dict[str, str], output: Choice | Number | Text, answer: str, options: str
 ) -> None:
     try:
-        choices, target = output.read(output.from_cells({**row, output.field: answer, "options": options}))
+        choices, target, _ = output.read(output.from_cells({**row, output.field: answer, "options": options}))
     except Fault:
         return
     assert choices == () or 0 <= int(target) < len(choices)

@@ -39,7 +39,11 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
-WRITERS = {"jsonl": write_jsonl, "csv": write_csv, "tsv": write_tsv, "parquet": write_parquet}
+def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+
+
+WRITERS = {"json": write_json, "jsonl": write_jsonl, "csv": write_csv, "tsv": write_tsv, "parquet": write_parquet}
 
 
 def read(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -112,6 +116,8 @@ BAD = [
     ("jsonl", b'{"a": NaN}\n', 1, "NaN is not a number"),
     ("jsonl", b'{"a": ' + b"[" * 100_000 + b"\n", 1, "nested too deeply"),
     ("jsonl", b'{"a": ' + b"1" * 5000 + b"}\n", 1, "integer"),
+    ("json", b'[{"a": 1}, 2]', 2, "expected an object in row 2, got int"),
+    ("json", b'[{"a": 1},\n{"a":}]', 2, "not valid JSON"),
     ("csv", b"a,b\n1,2\n3\n", 3, "1 cells under 2 column names"),
     ("csv", b"a,b\n1,2,3\n", 2, "3 cells under 2 column names"),
     ("csv", b"a,b\n1,2\n\n3,4\n", 3, "empty row"),
@@ -170,8 +176,8 @@ def test_a_parquet_column_given_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(UserError, match="unknown format 'jsn'; did you mean 'jsonl'"):
-        reader_for(Path("rows.jsn"))
+    with pytest.raises(UserError, match="unknown format 'jsnl'; did you mean 'jsonl'"):
+        reader_for(Path("rows.jsnl"))
 
 
 HUB = HubSource(

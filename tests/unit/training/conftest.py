@@ -25,6 +25,7 @@ from multigraft.tasks.task import Task
 from multigraft.training.checkpoint import trained_tensors
 from multigraft.training.loop import Hooks, Progress, train
 from multigraft.training.monitor import Monitor
+from multigraft.training.objective import HeadObjective
 from multigraft.training.settings import TrainingSettings
 
 
@@ -89,8 +90,9 @@ class Run:
         with Monitor(self.folder, "run", quiet=True, every=3) as self.monitor:
             if self.stop_after is not None:
                 self._interrupt(self.monitor, self.stop_after)
+            objective = HeadObjective([self.rows[name] for name in sizes], self.model.backbone.pad_id)
             return train(
-                self.model, [self.rows[name] for name in sizes], self.sampler, self.ledger, self.settings,
+                self.model, objective, self.sampler, self.ledger, self.settings,
                 Hooks(self._evaluate, self._keep), self.monitor, self.folder, self.seed,
             )  # fmt: skip
 
@@ -98,12 +100,12 @@ class Run:
         """What was trained."""
         return trained_tensors(self.model)
 
-    def _evaluate(self, model: JointModel) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, float]:
         self.scored.append(self.sampler.step)
         value = self.dev[len(self.scored) - 1] if self.dev else 0.0
-        return dict.fromkeys(model.names, value)
+        return dict.fromkeys(self.model.names, value)
 
-    def _keep(self, model: JointModel, scores: Mapping[str, float]) -> None:
+    def _keep(self, scores: Mapping[str, float]) -> None:
         self.kept.append(self.sampler.step)
 
     @staticmethod

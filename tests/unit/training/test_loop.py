@@ -71,7 +71,7 @@ def test_dropout_is_on_in_training_and_off_in_scoring(make_run: Make) -> None:
     modes = []
     for run in runs:
         evaluate = run._evaluate
-        run._evaluate = lambda model, evaluate=evaluate: (modes.append(model.training), evaluate(model))[1]
+        run._evaluate = lambda run=run, evaluate=evaluate: (modes.append(run.model.training), evaluate())[1]
         run.go()
     assert not torch.equal(runs[0].tensors()["heads"], runs[1].tensors()["heads"])
     assert modes == [False, False]

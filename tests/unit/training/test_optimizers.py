@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from multigraft.methods.joint import JointModel
-from multigraft.training.optimizers import Optimizers, shared_parameters
+from multigraft.training.optimizers import Optimizers
 from multigraft.training.row_optimizers import RowOptimizer
 from multigraft.training.settings import TrainingSettings
 
@@ -75,7 +75,7 @@ def test_the_shared_part_takes_torch_s_steps(make_model: Make) -> None:
     model = make_model(tuned=True)
     settings = TrainingSettings(steps=9, clip=None, learning_rate=1e-2, weight_decay=0.2)
     optimizers = Optimizers(model, settings)
-    alone = {name: torch.nn.Parameter(p.detach().clone()) for name, p in shared_parameters(model)}
+    alone = {name: torch.nn.Parameter(p.detach().clone()) for name, p in model.shared()}
     reference = torch.optim.AdamW(
         [
             {"params": [p for p in alone.values() if p.dim() > 1], "weight_decay": 0.2},
@@ -84,14 +84,14 @@ def test_the_shared_part_takes_torch_s_steps(make_model: Make) -> None:
     )
     for factor in (0.5, 1.0, 0.25):
         set_gradients(model)
-        for name, parameter in shared_parameters(model):
+        for name, parameter in model.shared():
             alone[name].grad = parameter.grad.clone() if parameter.grad is not None else None
         for group in reference.param_groups:
             group["lr"] = 1e-2 * factor
         reference.step()
         optimizers.step([0, 1, 2], factor)
         assert all(parameter.grad is None for parameter in model.parameters())
-    for name, parameter in shared_parameters(model):
+    for name, parameter in model.shared():
         torch.testing.assert_close(parameter.detach(), alone[name].detach(), rtol=1e-6, atol=1e-6)
 
 

@@ -1,7 +1,8 @@
 """The embedded suite: small tasks in plain English, generated when they are first asked for.
 
 One module per cluster, each with its `TASKS`; `words` has the lists they share, `grammar` draws from them and
-`source` turns a drawing function into splits and files. docs/starter.md has the scores and the known relations.
+`source` turns a drawing function into splits and files. `templates/` words each task as instructions.
+docs/starter.md has the scores and the known relations.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from multigraft.tasks.suite import Suite, load_suite
 # Clusters that must not be trained on when the other is held out: they share texts, or one answers the other.
 EXCLUSIONS = [["sentiment", "control"], ["entailment", "similarity"]]
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 
 def sources() -> list[Source]:
     """The tasks, by cluster."""
@@ -36,6 +39,7 @@ def generate(folder: Path) -> None:
     clusters: dict[str, list[str]] = {}
     for source in sources():
         source.write(folder / source.name)
+        shutil.copyfile(TEMPLATES / f"{source.name}.yaml", folder / source.name / "templates.yaml")
         clusters.setdefault(source.cluster, []).append(source.name)
     suite = {
         "name": "starter",
@@ -81,8 +85,8 @@ def _cache() -> Path:
 
 
 def _version() -> str:
-    """A name for what the modules here generate: it changes when they do."""
+    """A name for what the modules and templates here generate: it changes when they do."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in (*sorted(Path(__file__).parent.glob("*.py")), *sorted(TEMPLATES.glob("*.yaml"))):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

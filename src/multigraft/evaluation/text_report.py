@@ -1,0 +1,119 @@
+"""Scores of a text-to-text backbone on a suite, zero-shot or few-shot, with intervals and trivial baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from multigraft.backbones.load import load_backbone
+from multigraft.errors import UserError
+from multigraft.evaluation.baselines import majority
+from multigraft.evaluation.metrics import score
+from multigraft.evaluation.statistics import interval
+from multigraft.evaluation.template_statistics import Templated, resample_templates, summarise
+from multigraft.evaluation.templated import Asking, answer, chance, targets_of
+from multigraft.methods.bank import Bank
+from multigraft.methods.heads_only import HeadsOnly
+from multigraft.methods.text_model import TextModel
+from multigraft.settings import Record
+from multigraft.tasks.suite import Suite
+from multigraft.tasks.task import Task
+from multigraft.tasks.template import choose_templates
+
+DEV, DEV_ROWS = "validation", 200  # the best template is chosen on so many rows (arXiv 2109.01652, section 3)
+
+
+class TaskScores(Record):
+    """What a model scores on one task, in per cent. The interval is over examples and templates."""
+
+    task: str
+    clusters: tuple[str, ...]
+    metric: str
+    rows: int
+    mean: float  # over the templates
+    interval: tuple[float, float]  # 95 %, of the mean
+    best: float | None  # of the template that is best on dev; None when dev itself is scored
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    by_template: dict[str, float]
+    chance: float | None
+    majority: float | None
+
+
+def untuned(name: str) -> TextModel:
+    """A backbone as it is, as a model with one expert that changes nothing. Raises UserError for an encoder."""
+    backbone = load_backbone(name)
+    backbone.text_format(1, 1)
+    model = TextModel(backbone, Bank(HeadsOnly(), backbone, ["untuned"]), tuned=False)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def score_suite(
+    model: TextModel,
+    expert: int,
+    suite: Suite,
+    template: str,
+    split: str,
+    limit: int | None,
+    asking: Asking,
+    *,
+    max_input: int,
+    announce: Callable[[str], None] = lambda line: None,
+) -> list[TaskScores]:
+    """Scores of every task of the suite in the templates called `template` (see `choose_templates`).
+
+    Turned-around templates are left out: they are for training. Raises UserError for bad rows and templates.
+    """
+    found = []
+    for task in suite.tasks.values():
+        announce(task.name)
+        found.append(_score(model, expert, task, template, split, limit, asking, max_input))
+    return found
+
+
+def _score(
+    model: TextModel, expert: int, task: Task, template: str, split: str, limit: int | None, asking: Asking, width: int
+) -> TaskScores:
+    templates = [one for one in choose_templates(task, template) if not one.inverted]
+    if not templates:
+        raise UserError(
+            "every template is inverted", where=f"task {task.name}", fix="write one that asks for the answer"
+        )
+    examples = task.examples(split, limit)
+    has_train = "train" in task.split_names()
+    if asking.shots and not has_train:
+        raise UserError("no training rows to take exemplars from", where=f"task {task.name}", fix="say --shots 0")
+    pool = task.examples("train") if asking.shots else []
+    form = model.backbone.text_format(width, asking.max_tokens)
+
+    def templated(rows: Sequence, dev: Templated | None = None) -> Templated:  # type: ignore[type-arg]
+        plain = answer(model, expert, task, rows, templates, form, asking, pool)
+        return Templated(plain.metric, plain.templates, plain.targets, plain.answers, dev)
+
+    dev = None
+    if split != DEV and len(templates) > 1 and DEV in task.split_names():
+        dev = templated(task.examples(DEV, DEV_ROWS))
+    run = templated(examples, dev)
+    figures = summarise(run)
+    common = None
+    if has_train and task.output.kind != "text":
+        train = task.examples("train")
+        common = score(task.metric, majority(train, examples, task).astype(np.float64), targets_of(examples))
+    return TaskScores(
+        task=task.name,
+        clusters=task.clusters,
+        metric=task.metric,
+        rows=len(examples),
+        mean=figures.mean,
+        interval=interval(resample_templates({task.name: run})),
+        best=figures.best,
+        lower_quartile=figures.lower_quartile,
+        median=figures.median,
+        upper_quartile=figures.upper_quartile,
+        by_template=figures.by_template,
+        chance=chance(task, examples),
+        majority=common,
+    )
