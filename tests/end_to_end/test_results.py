@@ -14,8 +14,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("script", "document"),
     [
-        ("import glue8; glue8.main('bench/results/glue8/results.json')", "docs/results_multitask.md"),
+        ("import glue8; glue8.main('bench/results/glue8/short/results.json')", "docs/results_multitask.md"),
+        ("import glue8; glue8.main('bench/results/glue8/long/results.json')", "docs/results_multitask.md"),
         ("import summary; print(summary.table())", "bench/README.md"),
+        ("sys.path.insert(0, 'tools'); import method_table; print(method_table.table())", "docs/methods.md"),
     ],
 )
 def test_a_document_holds_what_its_script_prints(script: str, document: str) -> None:

@@ -57,7 +57,8 @@ def show(
     suite: Annotated[str, typer.Argument(help="Folder of a suite or task, or an embedded suite: starter.")],
     task: Annotated[str, typer.Argument(help="Name of the task.")],
     template: Annotated[
-        str, typer.Option(help="Name of a template; all of the task's own, 'no template' or 'task name'.")
+        str,
+        typer.Option(help="Name of a template; all of the task's own, 'no template', 'task name' or 'description'."),
     ] = "all",
     examples: Annotated[int, typer.Option(min=1, help="Examples for each template: the same sample every time.")] = 1,
     split: Annotated[str | None, typer.Option(help="Split to show; the first one when not given.")] = None,

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from multigraft.batching.encode import Encoded
+from multigraft.batching.text import TextEncoded
 from multigraft.settings import Record
 
 
@@ -32,9 +33,13 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
-def data_fingerprint(data: Encoded) -> str:
+def data_fingerprint(data: Encoded | TextEncoded) -> str:
     """SHA-256 of encoded rows and their targets."""
+    if isinstance(data, TextEncoded):
+        arrays = [data.inputs, data.input_starts, data.targets, data.target_starts]
+    else:
+        arrays = [data.ids, data.starts, data.first, data.target_class, data.target_number]
     digest = hashlib.sha256()
-    for array in (data.ids, data.starts, data.first, data.target_class, data.target_number):
+    for array in arrays:
         digest.update(array.tobytes())
     return digest.hexdigest()

@@ -129,7 +129,7 @@ def _load_shared(folder: Path, model: JointModel) -> None:
     wanted = {n: p for n, p in model.shared() if _is_saved(n, model.tuned)}
     if not wanted:
         return
-    tensors = _read(folder / "shared.safetensors")
+    tensors = read_tensors(folder / "shared.safetensors")
     if {n: tuple(p.shape) for n, p in wanted.items()} != {n: tuple(t.shape) for n, t in tensors.items()}:
         raise UserError("the tensors are not those of the backbone", where=folder / "shared.safetensors")
     with torch.no_grad():
@@ -139,7 +139,7 @@ def _load_shared(folder: Path, model: JointModel) -> None:
 
 def _load_expert(path: Path, model: JointModel, name: str) -> None:
     parts: dict[str, dict[str, torch.Tensor]] = {"module": {}, "head": {}}
-    for key, tensor in _read(path).items():
+    for key, tensor in read_tensors(path).items():
         part, _, rest = key.partition(".")
         if part not in parts:
             raise UserError(f"unknown tensor {key!r}", where=path)
@@ -151,7 +151,8 @@ def _load_expert(path: Path, model: JointModel, name: str) -> None:
         raise UserError(error.what, where=path, fix="train the model again") from None
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file. Raises UserError when it is missing or damaged."""
     try:
         return load_file(path)
     except FileNotFoundError:

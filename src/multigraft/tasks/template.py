@@ -27,7 +27,7 @@ from multigraft.tasks.task import Task
 FILE = "templates.yaml"  # beside a task's task.yaml
 ANSWER = "{{ answer }}"
 # What a pattern may use beside the task's input fields; and the answer, in targets and in inverted templates.
-VARIABLES = ("input_fields", "options", "options_list", "task_name")
+VARIABLES = ("description", "input_fields", "options", "options_list", "task_name")
 
 
 class Template(Record):
@@ -60,6 +60,11 @@ class Rendered:
 
 NO_TEMPLATE = (Template(name="no template", input='{{ input_fields | join("\n") }}'),)
 TASK_NAME = (Template(name="task name", input='{{ task_name }}\n{{ input_fields | join("\n") }}'),)
+# For tasks that come with an instruction of their own, as those of BIG-bench and Super-NaturalInstructions do.
+DESCRIPTION = (
+    Template(name="description", input='{{ description }}\n\n{{ input_fields | join("\n") }}\n\n{{ options_list }}'),
+)
+BUILT_IN = (*NO_TEMPLATE, *TASK_NAME, *DESCRIPTION)
 
 
 def render(template: Template, task: Task, example: Example, *, options: bool = True) -> Rendered:
@@ -79,7 +84,7 @@ def _render(template: Template, task: Task, example: Example, with_list: bool) -
     values["options"] = list(answers)
     values["options_list"] = "\n- ".join(("OPTIONS:", *answers)) if answers and with_list else ""
     values["input_fields"] = [text for text in example.inputs if text.strip()]
-    values["task_name"] = task.name
+    values["task_name"], values["description"] = task.name, task.description
     if template.inverted:
         values["answer"] = right
         text, target = compile_pattern(template.input).render(values), compile_pattern(template.target).render(values)
@@ -219,7 +224,7 @@ def choose_templates(task: Task, name: str) -> tuple[Template, ...]:
 
     Raises UserError for an unknown name, and for `all` where the task has none.
     """
-    built_in = {template.name: template for template in (*NO_TEMPLATE, *TASK_NAME)}
+    built_in = {template.name: template for template in BUILT_IN}
     own = {template.name: template for template in load_templates(task)}
     if name == "all":
         if not own:

@@ -135,7 +135,7 @@ class _Run:
             outputs = self.wrapped(batch)
         loss = objective.losses(outputs, batch) @ torch.from_numpy(weights[mine] * processes).to(device)
         self.accelerator.backward(loss)
-        self.optimizers.step(np.unique(draw.tasks).tolist(), factor)
+        self.optimizers.step(objective.experts(tasks), factor)
         return float(self.accelerator.reduce(loss.detach(), "mean"))  # type: ignore[arg-type]
 
     def finish_epoch(self, epoch: int) -> None:

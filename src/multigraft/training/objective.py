@@ -59,6 +59,10 @@ class Objective(ABC):
         """Weight of each row in the loss of a step: B, float32."""
         return row_weights(tasks, independent)
 
+    def experts(self, tasks: np.ndarray) -> list[int]:
+        """The experts that a step on rows of these tasks trains."""
+        return np.unique(tasks).tolist()
+
 
 class HeadObjective(Objective):
     """Classes and numbers, answered by heads."""
@@ -117,6 +121,9 @@ class TextObjective(Objective):
         lengths = np.array([self.data[t].target_lengths[r] for t, r in zip(tasks, rows, strict=True)], dtype=np.float64)
         totals = np.bincount(groups, lengths)[groups] if independent else lengths.sum()
         return (lengths / totals).astype(np.float32)
+
+    def experts(self, tasks: np.ndarray) -> list[int]:
+        return [0] if self.together else super().experts(tasks)
 
     def _packs(self, tasks: np.ndarray, rows: np.ndarray) -> list[list[int]] | None:
         if self.packing is None:
