@@ -47,7 +47,9 @@ def command(
     from multigraft.errors import UserError, unknown
 
     point_to_data(data)
-    if Path(model).exists() and not (Path(model) / "config.json").exists():
+    from multigraft.library.text_folder import trained_folder
+
+    if Path(model).exists() and not (Path(model) / "config.json").exists() and trained_folder(model) is None:
         _score_heads(Path(model), suite, split, task, examples, as_json)
         return
     from multigraft.evaluation.ranking import Norm
@@ -99,14 +101,14 @@ def _score_in_words(
 ) -> None:
     from rich.console import Console
 
-    from multigraft.evaluation.text_report import score_suite, untuned
+    from multigraft.evaluation.text_report import score_suite, text_model
     from multigraft.tasks.suite import load_suite
 
     chosen = load_suite(suite)
     if task is not None:
         chosen = chosen.subset(task)
     with Console(stderr=True).status("loading") as status:
-        backbone = untuned(model)
+        backbone = text_model(model)
         found = score_suite(
             backbone, 0, chosen, template, split, examples, asking, max_input=max_input, announce=status.update
         )

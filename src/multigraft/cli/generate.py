@@ -1,4 +1,4 @@
-"""`multigraft generate`: texts written by a text-to-text backbone."""
+"""`multigraft generate`: texts written by a text-to-text model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from multigraft.cli.common import JsonOption, print_json
 
 
 def command(
-    backbone: Annotated[str, typer.Argument(help="Text-to-text backbone: hub id or folder.")],
+    backbone: Annotated[
+        str, typer.Argument(help="Text-to-text backbone: hub id or folder; or the folder of a trained one.")
+    ],
     text: Annotated[list[str] | None, typer.Option(help="An input; repeatable.")] = None,
     file: Annotated[
         Path | None, typer.Option(help="Text file with an input on each line, or a jsonl, csv, tsv or parquet file.")
@@ -27,12 +29,12 @@ def command(
     import sys
 
     from multigraft.errors import UserError
-    from multigraft.evaluation.text_report import untuned
+    from multigraft.evaluation.text_report import text_model
 
     if text is not None and file is not None:
         raise UserError("both --text and --file", fix="give one of the two")
     inputs = text if text is not None else _inputs(file, field) if file is not None else None
-    model = untuned(backbone)
+    model = text_model(backbone)
     form = model.backbone.text_format(max_input, max_tokens)
 
     def answer(lines: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from multigraft.evaluation.metrics import score
 from multigraft.evaluation.statistics import interval
 from multigraft.evaluation.template_statistics import Templated, resample_templates, summarise
 from multigraft.evaluation.templated import Asking, answer, chance, targets_of
-from multigraft.methods.bank import Bank
+from multigraft.library.text_folder import build_text_model, load_text_model, trained_folder
 from multigraft.methods.heads_only import HeadsOnly
 from multigraft.methods.text_model import TextModel
 from multigraft.settings import Record
@@ -43,11 +43,16 @@ class TaskScores(Record):
     majority: float | None
 
 
-def untuned(name: str) -> TextModel:
-    """A backbone as it is, as a model with one expert that changes nothing. Raises UserError for an encoder."""
-    backbone = load_backbone(name)
-    backbone.text_format(1, 1)
-    model = TextModel(backbone, Bank(HeadsOnly(), backbone, ["untuned"]), tuned=False)
+def text_model(name: str) -> TextModel:
+    """The trained text model in a folder, or a backbone as it is, with one expert that changes nothing.
+
+    Raises UserError for an encoder, and for a name that leads nowhere.
+    """
+    trained = trained_folder(name)
+    if trained is not None:
+        model = load_text_model(trained)[0]
+    else:
+        model = build_text_model(load_backbone(name), ["untuned"], HeadsOnly(), tuned=False, seed=0)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -66,6 +66,12 @@ def save_text_model(folder: Path, model: TextModel, file: TextModelFile, cards: 
             write_json(place / "card.json", cards[name].model_dump(mode="json"))
 
 
+def trained_folder(name: str) -> Path | None:
+    """The folder of the text model that `name` leads to: itself or its `model`; None when it leads to none."""
+    places = (Path(name), Path(name) / "model")
+    return next((place for place in places if (place / FILE).exists()), None)
+
+
 def load_text_model(folder: Path) -> tuple[TextModel, TextModelFile]:
     """A trained text model and its settings.
 

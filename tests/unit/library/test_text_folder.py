@@ -12,7 +12,14 @@ import torch
 from multigraft.backbones.load import load_backbone
 from multigraft.errors import UserError
 from multigraft.library.card import Card
-from multigraft.library.text_folder import FILE, TextModelFile, build_text_model, load_text_model, save_text_model
+from multigraft.library.text_folder import (
+    FILE,
+    TextModelFile,
+    build_text_model,
+    load_text_model,
+    save_text_model,
+    trained_folder,
+)
 from multigraft.methods.base import method_record, parse_method
 from multigraft.methods.text_model import TextModel
 
@@ -52,6 +59,8 @@ def test_what_is_saved_is_loaded(saved: tuple[TextModel, Path]) -> None:
         assert name == same
         assert torch.equal(one, other)
     assert (folder / "shared.safetensors").exists() == file.tuned
+    assert trained_folder(str(folder)) == trained_folder(str(folder.parent)) == folder
+    assert trained_folder(str(folder / "experts")) is None
 
 
 def test_what_is_damaged_is_named(saved: tuple[TextModel, Path]) -> None:

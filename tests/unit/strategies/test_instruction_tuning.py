@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
+from multigraft.cli.common import run
+from multigraft.cli.main import build_app
 from multigraft.errors import UserError
 from multigraft.library.text_folder import load_text_model
 from multigraft.settings import build
@@ -77,7 +79,11 @@ def make_recipe(suite: str, backbone_folder: Callable[..., str]) -> MakeRecipe:
     ids=["full", "lora"],
 )
 def test_a_cluster_is_tuned_scored_and_kept(
-    make_recipe: MakeRecipe, family: str, changes: dict[str, Any], tmp_path: Path
+    make_recipe: MakeRecipe,
+    family: str,
+    changes: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     frozen = {"backbone": {"name": make_recipe(family).backbone.name, "tuned": "method" not in changes}}
     recipe = make_recipe(family, **changes, **frozen)
@@ -97,6 +103,10 @@ def test_a_cluster_is_tuned_scored_and_kept(
     card = json.loads((tmp_path / "a/model/experts/instructions/card.json").read_text())
     assert card["task"] == "second, third"
     assert card["template"] == "which, plain, back"
+    common = ["--suite", recipe.suite, "--task", "first", "--max-input", "30", "--max-tokens", "8", "--json"]
+    assert run(build_app(), ["evaluate", str(tmp_path / "a"), *common]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["mean"] == pytest.approx(found["first"].scores().mean())
+    assert run(build_app(), ["generate", str(tmp_path / "a"), "--text", "who", "--max-tokens", "3"]) == 0
     assert set(json.loads((tmp_path / "a/ledger.json").read_text())) == {"second", "third"}
 
 
