@@ -263,3 +263,13 @@ def test_the_head_reads_what_predicts(family: str, make_model: MakeModel) -> Non
         logits = backbone.model(input_ids=torch.cat([ids, target[None, :-1]], dim=1)).logits[0, ids.shape[1] - 1 :]
     wanted = logits.float().log_softmax(-1).gather(1, target[:, None])[:, 0]
     torch.testing.assert_close(values, wanted)
+
+
+@pytest.mark.parametrize("packing", [None, 12])
+@pytest.mark.parametrize("family", ["t5", "llama"])
+def test_the_ledger_counts_the_positions_of_the_batch(family: str, packing: int | None) -> None:
+    form, tasks, rows = backbone_of(family).text_format(30, 8), np.zeros(5, dtype=np.int64), np.arange(5)
+    objective = TextObjective([encoded(family)], form, weighting="token", packing=packing, together=True)
+    batch = objective.collate(tasks, rows)
+    total = batch.ids.numel() + (0 if batch.source is None else batch.source.numel())
+    assert objective.positions(tasks, rows).sum() == pytest.approx(total)

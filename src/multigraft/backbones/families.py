@@ -42,7 +42,7 @@ class Family:
     kind: Kind = "encoder"
     final: str | None = None  # submodule that yields the last hidden state; None: the last layer
     packs: bool = True  # can rows of a batch hold several texts, kept apart by masks of B 1 T T and positions
-    told_positions: tuple[str, ...] = ("position_ids",)  # arguments that tell positions; none where they are relative
+    tells_positions: bool = True  # takes position_ids; not where positions are relative, or its own affair
     # What inference with heads may rely on to compute less; see multigraft.methods.fanout and first_token.
     # Tensors besides the hidden states that a layer is given with one entry per row of the batch:
     row_arguments: tuple[str, ...] = ("hidden_states", "attention_mask")

@@ -74,14 +74,14 @@ TEXT_TO_TEXT: tuple[Family, ...] = (
         (_t5_layers("encoder", 1, causal=False), _t5_layers("decoder", 2, causal=True)),
         kind="encoder_decoder",
         final="decoder.final_layer_norm",
-        told_positions=(),
+        tells_positions=False,
     ),
     Family(
         ("bart",),
         (_bart_layers("encoder", causal=False), _bart_layers("decoder", causal=True)),
         kind="encoder_decoder",
         packs=False,  # its positions cannot be told
-        told_positions=(),
+        tells_positions=False,
     ),
     # Two BERTs.
     Family(

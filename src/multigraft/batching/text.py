@@ -51,6 +51,11 @@ class TextEncoded:
         return self.targets[self.target_starts[i] : self.target_starts[i + 1]]
 
     @cached_property
+    def input_lengths(self) -> np.ndarray:
+        """int64, n: tokens of each input."""
+        return np.diff(self.input_starts)
+
+    @cached_property
     def target_lengths(self) -> np.ndarray:
         """int64, n: tokens of each target."""
         return np.diff(self.target_starts)
@@ -58,7 +63,7 @@ class TextEncoded:
     @cached_property
     def lengths(self) -> np.ndarray:
         """int64, n: tokens of each input and target together."""
-        return np.diff(self.input_starts) + self.target_lengths
+        return self.input_lengths + self.target_lengths
 
     @property
     def tokens(self) -> np.ndarray:

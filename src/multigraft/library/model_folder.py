@@ -108,30 +108,35 @@ def load_model(folder: Path) -> tuple[JointModel, dict[str, Task], ModelFile]:
         )
     file = build(ModelFile, read_yaml(path), path)
     tasks = [build(Task, task, path).at(folder) for task in file.tasks]
-    backbone = load_backbone(file.backbone, pretrained=file.pretrained, seed=file.seed)
-    if backbone.fingerprint != file.backbone_fingerprint:
-        raise UserError(
-            f"the backbone {file.backbone!r} has fingerprint {backbone.fingerprint}, "
-            f"the model was trained on {file.backbone_fingerprint}",
-            where=path,
-            fix="use the backbone it was trained on",
-        )
+    backbone = load_started(path, file.backbone, file.pretrained, file.seed, file.backbone_fingerprint)
     model = build_model(
         backbone, tasks, file.method, pooling=file.pooling, pooler=file.pooler, tuned=file.tuned, seed=file.seed
     )
-    _load_shared(folder, model)
+    wanted = {n: p for n, p in model.shared() if _is_saved(n, model.tuned)}
+    if wanted:
+        load_shared(folder / "shared.safetensors", wanted)
     for task in tasks:
         _load_expert(folder / "experts" / task.name / "weights.safetensors", model, task.name)
     return model.eval(), {task.name: task for task in tasks}, file
 
 
-def _load_shared(folder: Path, model: JointModel) -> None:
-    wanted = {n: p for n, p in model.shared() if _is_saved(n, model.tuned)}
-    if not wanted:
-        return
-    tensors = read_tensors(folder / "shared.safetensors")
+def load_started(where: Path, name: str, pretrained: bool, seed: int, fingerprint: str) -> Backbone:
+    """The backbone that a training started from. Raises UserError, with both fingerprints, for other weights."""
+    backbone = load_backbone(name, pretrained=pretrained, seed=seed)
+    if backbone.fingerprint != fingerprint:
+        raise UserError(
+            f"the backbone {name!r} has fingerprint {backbone.fingerprint}, the model was trained on {fingerprint}",
+            where=where,
+            fix="use the backbone it was trained on",
+        )
+    return backbone
+
+
+def load_shared(path: Path, wanted: Mapping[str, torch.nn.Parameter]) -> None:
+    """Put the tensors of a file into the parameters of these names. Raises UserError when they are not theirs."""
+    tensors = read_tensors(path)
     if {n: tuple(p.shape) for n, p in wanted.items()} != {n: tuple(t.shape) for n, t in tensors.items()}:
-        raise UserError("the tensors are not those of the backbone", where=folder / "shared.safetensors")
+        raise UserError("the tensors are not those of the backbone", where=path)
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(tensors[name])

@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
-from multigraft.backbones.load import Backbone, load_backbone
+from multigraft.backbones.load import Backbone
 from multigraft.errors import UserError
 from multigraft.files import new_folder, write_json
 from multigraft.library.card import Card
-from multigraft.library.model_folder import read_tensors
+from multigraft.library.model_folder import load_shared, load_started, read_tensors
 from multigraft.methods.bank import Bank
 from multigraft.methods.base import parse_method
 from multigraft.methods.text_model import TextModel
@@ -81,26 +80,10 @@ def load_text_model(folder: Path) -> tuple[TextModel, TextModelFile]:
     if not path.exists():
         raise UserError(f"not a text model: {FILE} is missing", where=folder, fix="give the folder that train wrote")
     file = build(TextModelFile, read_yaml(path), path)
-    backbone = load_backbone(file.backbone, pretrained=file.pretrained, seed=file.seed)
-    if backbone.fingerprint != file.backbone_fingerprint:
-        raise UserError(
-            f"the backbone {file.backbone!r} has fingerprint {backbone.fingerprint}, "
-            f"the model was trained on {file.backbone_fingerprint}",
-            where=path,
-            fix="use the backbone it was trained on",
-        )
+    backbone = load_started(path, file.backbone, file.pretrained, file.seed, file.backbone_fingerprint)
     model = build_text_model(backbone, file.experts, file.method, tuned=file.tuned, seed=file.seed)
     if file.tuned:
-        _load_shared(folder / "shared.safetensors", model)
+        load_shared(folder / "shared.safetensors", dict(model.shared()))
     for name in file.experts if model.bank.stack.width else ():
         model.bank.stack.load_expert(name, read_tensors(folder / "experts" / name / "weights.safetensors"))
     return model.eval(), file
-
-
-def _load_shared(path: Path, model: TextModel) -> None:
-    wanted, tensors = dict(model.shared()), read_tensors(path)
-    if {n: tuple(p.shape) for n, p in wanted.items()} != {n: tuple(t.shape) for n, t in tensors.items()}:
-        raise UserError("the tensors are not those of the backbone", where=path)
-    with torch.no_grad():
-        for name, parameter in wanted.items():
-            parameter.copy_(tensors[name])

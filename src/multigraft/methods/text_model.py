@@ -88,8 +88,7 @@ class TextModel(nn.Module):
         else:
             mask = own = cross = (batch.source_block > 0).long()
             decoder = {"decoder_attention_mask": (batch.block > 0).long()}
-        told = self.backbone.family.told_positions
-        if "position_ids" in told:
+        if self.backbone.family.tells_positions:
             encoder_positions = {"position_ids": positions(batch.source_block)}
             decoder["decoder_position_ids"] = positions(batch.block)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from multigraft.errors import UserError, unknown
 from multigraft.strategies.instruction_recipe import InstructionRecipe
 from multigraft.tasks.holdout import Certificate
 from multigraft.tasks.suite import Suite
-from multigraft.tasks.task import Example, Task
+from multigraft.tasks.task import Example, Task, sample
 from multigraft.tasks.template import Template, assign, choose_templates, render
 
 DEV, DEV_ROWS = "validation", 64  # rows of each training task on which the loss is watched
@@ -71,12 +70,7 @@ def word_tasks(
 def _rows(recipe: InstructionRecipe, task: Task, certificate: Certificate) -> list[Example]:
     """Training rows without those that nearly repeat a held-out one; of more than the cap, a sample in file order."""
     dropped = set(certificate.dropped(task.name))
-    rows = [row for number, row in enumerate(task.examples("train")) if number not in dropped]
-    if len(rows) <= recipe.examples:
-        return rows
-    order = list(range(len(rows)))
-    random.Random(0).shuffle(order)
-    return [rows[i] for i in sorted(order[: recipe.examples])]
+    return sample([row for n, row in enumerate(task.examples("train")) if n not in dropped], recipe.examples)
 
 
 def _encoded(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -77,8 +76,3 @@ class InstructionRecipe(Record):
     def parsed_schedule(self) -> Schedule:
         """The schedule with its settings."""
         return parse(self.schedule, "schedule")
-
-    def key(self) -> str:
-        """SHA-256 of everything but the seed and the clusters: what makes two runs of a cluster the same."""
-        record = self.model_dump(mode="json", exclude={"seed", "hold_out"})
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:10]

@@ -23,10 +23,10 @@ from multigraft.methods.base import method_record
 from multigraft.methods.heads_only import HeadsOnly
 from multigraft.methods.text_model import TextModel
 from multigraft.mixing.ledger import Ledger
-from multigraft.mixing.sampler import Sampler
 from multigraft.runinfo import machine
 from multigraft.strategies.instruction_data import Worded, training_tasks, training_templates, word_tasks
 from multigraft.strategies.instruction_recipe import InstructionRecipe
+from multigraft.strategies.sampling import sampler_of
 from multigraft.tasks.holdout import Certificate, hold_out, read_certificate
 from multigraft.tasks.suite import Suite, load_suite
 from multigraft.tasks.task import Task
@@ -109,17 +109,7 @@ def _train(
     form: TextFormat, folder: Path, quiet: bool,
 ) -> None:  # fmt: skip
     sizes = {name: len(rows) for name, rows in words.train.items()}
-    steps = recipe.training.steps_for(sum(sizes.values()), len(sizes))
-    sampler = Sampler(
-        sizes,
-        {name: rows.lengths.tolist() for name, rows in words.train.items()},
-        recipe.parsed_schedule(),
-        batch_size=recipe.training.batch_size,
-        steps=steps,
-        epochs=min(recipe.training.epochs, steps),
-        mode=recipe.training.batches,
-        seed=recipe.seed,
-    )
+    sampler = sampler_of(words.train, recipe.parsed_schedule(), recipe.training, recipe.seed)
     ledger = Ledger(sizes, sampler.planned())
     objective = TextObjective(
         list(words.train.values()), form, weighting=recipe.text.weighting, packing=recipe.text.packing, together=True

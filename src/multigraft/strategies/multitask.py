@@ -14,11 +14,11 @@ from multigraft.library.card import Card, data_fingerprint, tokenizer_fingerprin
 from multigraft.library.model_folder import ModelFile, build_model, load_model, save_model
 from multigraft.methods.joint import JointModel
 from multigraft.mixing.ledger import Ledger
-from multigraft.mixing.sampler import Sampler
 from multigraft.runinfo import machine, peak_memory_mb, reset_peak_memory
 from multigraft.strategies.data import Data
 from multigraft.strategies.recipe import Recipe
 from multigraft.strategies.runs import RunResult, answer_ms, finished, keep_result, predictions_of
+from multigraft.strategies.sampling import sampler_of
 from multigraft.training.loop import Hooks, train
 from multigraft.training.monitor import Monitor
 from multigraft.training.objective import HeadObjective
@@ -45,7 +45,7 @@ def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[Ru
     """One model per task; each draws as many rows as the schedule would have given its task in a joint run."""
     parts: list[RunResult] = []
     predictions: dict[str, np.ndarray] = {}
-    sampler = _sampler(recipe, data)
+    sampler = sampler_of(data.train, recipe.parsed_schedule(), recipe.training, recipe.seed)
     planned = dict(zip(sampler.names, sampler.planned().sum(0).tolist(), strict=True))
     shares = separate_steps(planned, recipe.training.batch_size)
     for task in data.tasks:
@@ -81,7 +81,7 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
     reset_peak_memory()
     model = _model(recipe, data)
     base = model.backbone.fingerprint
-    sampler = _sampler(recipe, data)
+    sampler = sampler_of(data.train, recipe.parsed_schedule(), recipe.training, recipe.seed)
     ledger = Ledger({name: len(rows) for name, rows in data.train.items()}, sampler.planned())
     latest: dict[str, np.ndarray] = {}  # dev predictions of the model as it stands
     kept: dict[str, np.ndarray] = {}  # and of the one that was kept
@@ -133,21 +133,6 @@ def _model(recipe: Recipe, data: Data) -> JointModel:
         pooling=settings.pooling,
         pooler=settings.pooler_kind,
         tuned=settings.tuned,
-        seed=recipe.seed,
-    )
-
-
-def _sampler(recipe: Recipe, data: Data) -> Sampler:
-    sizes = {name: len(rows) for name, rows in data.train.items()}
-    steps = recipe.training.steps_for(sum(sizes.values()), len(sizes))
-    return Sampler(
-        sizes,
-        {name: rows.lengths.tolist() for name, rows in data.train.items()},
-        recipe.parsed_schedule(),
-        batch_size=recipe.training.batch_size,
-        steps=steps,
-        epochs=min(recipe.training.epochs, steps),
-        mode=recipe.training.batches,
         seed=recipe.seed,
     )
 

@@ -134,11 +134,7 @@ class Task(Record):
         examples = [example for _, example in self.scan(split)]
         if not examples:
             raise UserError("no rows", where=self.where(split))
-        if limit is None or limit >= len(examples):
-            return examples
-        order = list(range(len(examples)))
-        random.Random(0).shuffle(order)
-        return [examples[row] for row in sorted(order[:limit])]
+        return examples if limit is None else sample(examples, limit)
 
     def scan(self, split: str, report: Report = stop) -> Iterator[tuple[int, Example]]:
         """Line number and example of each row; faults go to `report` as UserErrors with file and line.
@@ -196,6 +192,15 @@ class Task(Record):
         if not any(text.strip() for text in inputs):
             raise Fault(f"empty row: no text in {', '.join(map(repr, self.inputs))}")
         return Example(inputs, *self.output.read(row))
+
+
+def sample(examples: list[Example], limit: int) -> list[Example]:
+    """At most `limit` of the examples, in their order; a smaller sample is part of every larger one."""
+    if limit >= len(examples):
+        return examples
+    order = list(range(len(examples)))
+    random.Random(0).shuffle(order)
+    return [examples[row] for row in sorted(order[:limit])]
 
 
 def load_task(folder: Path) -> Task:

@@ -110,9 +110,15 @@ class TextObjective(Objective):
         return sums / torch.bincount(batch.owner, minlength=batch.examples)
 
     def positions(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        batch = self.collate(tasks, rows)
-        total = batch.ids.numel() + (0 if batch.source is None else batch.source.numel())
-        return np.full(len(tasks), total / len(tasks))
+        inputs, targets = (
+            np.array([getattr(self.data[t], name)[r] for t, r in zip(tasks, rows, strict=True)])
+            for name in ("input_lengths", "target_lengths")
+        )
+        # A decoder reads input and target in one row, without the last token, which predicts nothing.
+        parts = [inputs, targets] if self.form.kind == "encoder_decoder" else [inputs + targets - 1]
+        packs = self._packs(tasks, rows) or [[e] for e in range(len(rows))]
+        width = sum(max(int(part[pack].sum()) for pack in packs) for part in parts)
+        return np.full(len(tasks), len(packs) * width / len(tasks))
 
     def weights(self, tasks: np.ndarray, rows: np.ndarray, independent: bool) -> np.ndarray:
         groups = np.zeros_like(tasks) if self.together else tasks
