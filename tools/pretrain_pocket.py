@@ -191,7 +191,7 @@ def finish(run: Run, folder: Path) -> None:
     """Write the weights in 16 bit and the model card, with what the weights as written reach on held-out text."""
     path = folder / "pocket.safetensors"
     sha256 = save_pocket(run.trainee.model, path)
-    model, _ = load_pocket(path, sha256)
+    model = load_pocket(path, sha256)
     held_out, fitting = run.held_out_pairs(MEASURED_LAST), run.fitting_pairs()
     words = unigram(fitting, model.config.vocab_size)
     nats = {

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from multigraft.backbones.families import Family, family_of, layers_of, resolve
+from multigraft.backbones.families import Family, family_of, layers_of, reader_of, resolve
 from multigraft.backbones.sites import Port, Site
 from multigraft.batching.text import TextFormat
 from multigraft.errors import UserError
@@ -19,7 +19,8 @@ from multigraft.runinfo import keep_freed_memory
 
 # all-MiniLM-L6-v2 as the hub has it: the hash of its model.safetensors.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-EMBEDDED = ("minilm",)
+POCKET = "pocket"
+EMBEDDED = ("minilm", POCKET)
 
 
 class Backbone:
@@ -70,8 +71,13 @@ class Backbone:
     @property
     def max_length(self) -> int:
         """The most tokens that the position embeddings allow; without such embeddings, as many as one likes."""
-        offset = 2 if self.config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
-        return int(getattr(self._sizes, "max_position_embeddings", 1 << 20)) - offset
+        return int(getattr(self._sizes, "max_position_embeddings", 1 << 20)) - self.first_position
+
+    @property
+    def first_position(self) -> int:
+        """Position of the first token: 0, and in RoBERTa and its kin the one behind the padding token's."""
+        padding = getattr(getattr(self.model, "embeddings", None), "padding_idx", None)
+        return 0 if padding is None else int(padding) + 1
 
     def text_format(self, max_input: int, max_target: int) -> TextFormat:
         """How it reads inputs and writes targets of so many tokens. Raises UserError for an encoder."""
@@ -102,6 +108,19 @@ class Backbone:
             (module.in_features, module.out_features) if hasattr(module, "in_features") else module.weight.shape
         )
         return int(inputs), int(outputs) // port.of
+
+    def reader(self, stack: int) -> nn.Module:
+        """The model that holds the index-th stack of layers: see `families.reader_of`."""
+        return reader_of(self.model, self.family.stacks[stack])
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The embeddings of tokens as the first stack reads them, scaled where it scales them: ids to E each."""
+        return self.reader(0).get_input_embeddings()(ids)  # type: ignore[operator,no-any-return]
+
+    @property
+    def embedding_width(self) -> int:
+        """E, of the word embeddings; D but for a few encoders."""
+        return int(self.reader(0).get_input_embeddings().embedding_dim)  # type: ignore[operator]
 
     def layer(self, index: int) -> nn.Module:
         """The index-th layer."""
@@ -148,8 +167,8 @@ def embedded_folder(name: str) -> Path:
 
 
 def _source(name: str) -> str:
-    if name in EMBEDDED:
-        return str(embedded_folder(name))
+    if name in EMBEDDED:  # pocket's tokenizer is MiniLM's
+        return str(embedded_folder("minilm"))
     if Path(name).exists() and not (Path(name) / "config.json").exists():
         raise UserError("not a model folder: config.json is missing", where=name)
     return name
@@ -187,6 +206,11 @@ def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backb
 
     logging.disable_progress_bar()
     keep_freed_memory()
+    if name == POCKET:
+        from multigraft.backbones.pocket import build_pocket, load_pocket  # which builds on the MiniLM of this module
+
+        model = load_pocket() if pretrained else build_pocket(seed, pretrained=False)
+        return Backbone(model, load_tokenizer(name), name)
     tokenizer = load_tokenizer(name)
     config = _fetch(AutoConfig, name)
     loader = _loader(family_of(config.model_type, name))

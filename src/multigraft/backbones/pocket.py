@@ -16,23 +16,24 @@ from safetensors.torch import load, save
 from torch import nn
 from transformers import BertConfig, BertLMHeadModel, EncoderDecoderModel, GenerationConfig
 
-from multigraft.backbones.load import load_backbone, load_tokenizer
+from multigraft.backbones.load import load_backbone
 from multigraft.errors import UserError
 from multigraft.files import write_bytes
 
 POCKET_FILE = Path(__file__).parent / "data" / "pocket.safetensors"
-POCKET_SHA256 = ""
+POCKET_SHA256 = "52445b7a555b7a107f0db024e001fdb1dc13e97a5f08f96008cfb00de53ae993"
 START_LAYERS = (0, 2, 3, 5)  # the decoder's layers start as these of MiniLM
 _PAD, _CLS, _SEP = 0, 101, 102
 
 
-def build_pocket(seed: int) -> EncoderDecoderModel:
+def build_pocket(seed: int, *, pretrained: bool = True) -> EncoderDecoderModel:
     """The untrained model in float32, in evaluation mode: a decoder layer starts as a layer of MiniLM.
 
-    Cross-attention and output transform, which MiniLM lacks, are drawn from `seed` (Rothe et al. 2020, section 3).
-    Only `shipped_parameters` ask for gradients. Raises UserError when MiniLM is missing or damaged.
+    Cross-attention and output transform, which MiniLM lacks, are drawn from `seed` (Rothe et al. 2020, section 3);
+    not `pretrained`: everything is. Only `shipped_parameters` ask for gradients. Raises UserError when MiniLM is
+    missing or damaged.
     """
-    encoder: Any = load_backbone("minilm").model
+    encoder: Any = load_backbone("minilm", pretrained=pretrained, seed=seed).model
     settings = {
         **encoder.config.to_dict(),
         "is_decoder": True,
@@ -43,7 +44,7 @@ def build_pocket(seed: int) -> EncoderDecoderModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         decoder: Any = BertLMHeadModel(BertConfig(**settings))
-    for layer, start in zip(decoder.bert.encoder.layer, START_LAYERS):
+    for layer, start in zip(decoder.bert.encoder.layer, START_LAYERS) if pretrained else ():
         layer.load_state_dict(encoder.encoder.layer[start].state_dict(), strict=False)  # all but cross-attention
     _tie(decoder, encoder)
     model: Any = EncoderDecoderModel(encoder=encoder, decoder=decoder)
@@ -81,8 +82,8 @@ def save_pocket(model: nn.Module, path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def load_pocket(path: Path = POCKET_FILE, sha256: str = POCKET_SHA256) -> tuple[EncoderDecoderModel, Any]:
-    """The trained model in float32 and its tokenizer.
+def load_pocket(path: Path = POCKET_FILE, sha256: str = POCKET_SHA256) -> EncoderDecoderModel:
+    """The trained model in float32.
 
     Raises UserError when the weights, or those of MiniLM, are missing or not the published ones.
     """
@@ -98,4 +99,4 @@ def load_pocket(path: Path = POCKET_FILE, sha256: str = POCKET_SHA256) -> tuple[
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
-    return model, load_tokenizer("minilm")
+    return model

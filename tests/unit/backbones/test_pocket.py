@@ -9,9 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from multigraft.backbones.load import embedded_folder, load_tokenizer
-from multigraft.backbones.pocket import build_pocket, load_pocket, save_pocket, shipped_parameters
+from multigraft.backbones.load import embedded_folder, load_backbone, load_tokenizer
+from multigraft.backbones.pocket import POCKET_FILE, build_pocket, load_pocket, save_pocket, shipped_parameters
 from multigraft.errors import UserError
+from multigraft.evaluation.ranking import score_options
+from multigraft.methods.bank import Bank
+from multigraft.methods.heads_only import HeadsOnly
+from multigraft.methods.text_model import TextModel
 
 TEXTS = ["a short one", "this text is somewhat longer than the other"]
 
@@ -115,14 +119,29 @@ def test_saved_is_loaded(pocket: Any, tmp_path: Path) -> None:
     path = tmp_path / "pocket.safetensors"
     sha256 = save_pocket(build_pocket(5), path)
     assert path.stat().st_size < 25_000_000
-    model, tokenizer = load_pocket(path, sha256)
+    model = load_pocket(path, sha256)
     own, written = shipped_parameters(model), load_file(path)
     assert set(own) == set(written)
     assert all(p.dtype == torch.float32 for p in own.values())
     assert all(torch.equal(p.detach().half(), written[name]) for name, p in own.items())
     assert save_pocket(model, tmp_path / "again.safetensors") == sha256
-    assert (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id) == (101, 102, 0)
     assert not model.training
+
+
+def test_the_shipped_weights_write() -> None:
+    """By the name that users give, with MiniLM's tokenizer; a control has other weights everywhere."""
+    backbone, control = load_backbone("pocket"), load_backbone("pocket", pretrained=False, seed=1)
+    tokenizer = backbone.tokenizer
+    assert (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id) == (101, 102, 0)
+    assert POCKET_FILE.stat().st_size <= 25_000_000
+    model = TextModel(backbone, Bank(HeadsOnly(), backbone, ["one"]), tuned=False)
+    form = backbone.text_format(64, 16)
+    text = "a man is playing a [MASK] on the stage. OPTIONS: - guitar - river - law"
+    scores = score_options(model, [text], [["guitar", "river", "law"]], [0], form, "fp32")
+    assert scores.choose("sum").tolist() == [0]
+    weights = dict(backbone.model.named_parameters())
+    for name, parameter in control.model.named_parameters():
+        assert not torch.equal(parameter, weights[name]) or parameter.unique().numel() == 1
 
 
 def test_missing_or_damaged_weights(pocket: Any, tmp_path: Path) -> None:
