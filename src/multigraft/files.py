@@ -1,17 +1,19 @@
-"""Writing so that a reader, or a crash, sees the old content or the new, never half of it."""
+"""Files: writing so that a reader, or a crash, sees the old content or the new, never half of it; where to."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Let what a file or folder holds survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -19,10 +21,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def home() -> Path:
+    """Where a user's generated files and scores are kept: `$MULTIGRAFT_HOME`, or `multigraft` in the cache folder."""
+    named = os.environ.get("MULTIGRAFT_HOME")
+    return Path(named or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multigraft")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file: temporary name, fsync, rename."""
+    is_first = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -31,7 +40,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
+    if is_first:
+        sync(path.parent.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,12 +70,12 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.rglob("*"):
-            _sync(file)
-        _sync(temporary)
+            sync(file)
+        sync(temporary)
         if path.exists():
             path.replace(aside)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
         shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -6,18 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from multigraft.backbones.tiny import tiny_backbone
+from multigraft.backbones.tiny import tiny_backbone, tiny_text_backbone
 from multigraft.methods.base import parse_method
 from multigraft.settings import build
-from multigraft.strategies.recipe import CompareRecipe, Recipe, read_recipe
+from multigraft.strategies.comparison import Comparison, read_recipe
+from multigraft.strategies.instruction_data import training_templates
+from multigraft.strategies.instruction_recipe import InstructionRecipe
+from multigraft.strategies.recipe import Recipe
+from multigraft.strategies.strategy import strategy_of
 from multigraft.tasks.suite import load_suite
+from multigraft.tasks.template import choose_templates
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
 def test_there_are_recipes() -> None:
-    assert {"demo", "glue8"} <= {path.stem for path in RECIPES}
+    assert {"demo", "flan", "glue8"} <= {path.stem for path in RECIPES}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -25,20 +30,34 @@ def test_a_recipe_can_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its values are known ones, its suite has its tasks, and its methods fit a backbone."""
     monkeypatch.chdir(ROOT)
     values = read_recipe(path)
-    compares = "rows" in values
-    recipe = build(CompareRecipe if compares else Recipe, values, path)
-    rows = recipe.resolved(path) if isinstance(recipe, CompareRecipe) else [(recipe.label(), recipe)]
+    strategy = strategy_of(values, path)
+    recipe = build(strategy.comparison if "rows" in values else strategy.recipe, values, path)
+    rows = recipe.resolved(path) if isinstance(recipe, Comparison) else [(recipe.label(), recipe)]
     labels = [label for label, _ in rows]
     assert len(set(labels)) == len(labels)
-    backbone = tiny_backbone()
-    suite = load_suite(recipe.suite)
-    tasks = suite.subset(recipe.tasks or suite.tasks).tasks
-    assert all(task.output.kind != "text" for task in tasks.values())
-    if isinstance(recipe.examples, dict):
-        suite.subset(recipe.examples)
     for _, row in rows:
-        method = parse_method(row.method)
-        assert bool(method.specs(backbone)) is (method.name != "heads_only")
-        method.places(backbone)
-        shares = row.parsed_schedule().shares([100] * len(tasks), 1, row.training.epochs, 1000)
-        assert sum(shares) == pytest.approx(1)
+        (_heads if isinstance(row, Recipe) else _words)(row)
+
+
+def _heads(row: Recipe) -> None:
+    backbone, suite = tiny_backbone(), load_suite(row.suite)
+    tasks = suite.subset(row.tasks or suite.tasks).tasks
+    assert all(task.output.kind != "text" for task in tasks.values())
+    if isinstance(row.examples, dict):
+        suite.subset(row.examples)
+    method = parse_method(row.method)
+    assert bool(method.specs(backbone)) is (method.name != "heads_only")
+    method.places(backbone)
+    shares = row.parsed_schedule().shares([100] * len(tasks), 1, row.training.epochs, 1000)
+    assert sum(shares) == pytest.approx(1)
+
+
+def _words(row: InstructionRecipe) -> None:
+    suite = load_suite(row.suite)
+    assert set(row.hold_out) | set(row.train_clusters or ()) <= set(suite.clusters)
+    for task in suite.tasks.values():
+        asked = choose_templates(task, row.score_templates)
+        assert not all(template.inverted for template in asked)
+        assert training_templates(row, task)
+    if row.method is not None:
+        parse_method(row.method).check(tiny_text_backbone("encoder-decoder"))

@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     result = json.loads((folder / "result" / "result.json").read_text())
     measured = ("train_seconds", "peak_memory_mb", "answer_ms")
     found["result"] = json.dumps({key: value for key, value in result.items() if key not in measured}).encode()
-    for name in ("log.jsonl", "result/predictions.safetensors"):
+    for name in ("log.jsonl", "result/answers.safetensors"):
         found[name] = (folder / name).read_bytes()
     return found
 
@@ -122,7 +122,7 @@ def test_the_disk_as_it_was_at_any_moment(
         shutil.copytree(whole, moments[-1])
 
     replace = Path.replace
-    monkeypatch.setattr(files, "_sync", lambda path: snapshot())
+    monkeypatch.setattr(files, "sync", lambda path: snapshot())
     monkeypatch.setattr(Path, "replace", lambda path, target: (snapshot(), replace(path, target))[1])
     multitask.run(recipe, data, whole, quiet=True)
     monkeypatch.undo()

@@ -26,13 +26,14 @@ def command(
 
     from multigraft.cli.common import apply_overrides, point_to_data
     from multigraft.settings import build
-    from multigraft.strategies.recipe import CompareRecipe, read_recipe
+    from multigraft.strategies.comparison import read_recipe
+    from multigraft.strategies.strategy import strategy_of
 
     point_to_data(data)
     values = apply_overrides(read_recipe(recipe), overrides)
     if seeds is not None:
         values["seeds"] = list(range(seeds))
-    settings = build(CompareRecipe, values, recipe)
+    settings = build(strategy_of(values, recipe).comparison, values, recipe)
     settings.resolved(recipe)
     folder = output or Path("runs") / recipe.stem
     console = Console(stderr=True)

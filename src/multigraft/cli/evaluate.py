@@ -33,13 +33,15 @@ def command(
     beams: Annotated[int, typer.Option(min=1, help="Of generated texts.")] = 1,
     max_input: Annotated[int, typer.Option(min=1, help="Tokens of an input; longer ones are cut.")] = 512,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a target.")] = 64,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask again what was asked before.")] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score each task on a split, with 95 % intervals and trivial baselines beside it.
 
     A trained model answers with its heads. A text-to-text backbone is asked in words: every example in every
-    template, and the answer is the option that it finds most likely, or what it writes.
+    template, and the answer is the option that it finds most likely, or what it writes. What the same weights
+    answered before is kept in $MULTIGRAFT_HOME/scores (by default in ~/.cache/multigraft), and not asked again.
     """
     from typing import get_args
 
@@ -60,7 +62,7 @@ def command(
     if suite is None:
         raise UserError("no suite to ask a backbone about", where=model, fix="add --suite, as in --suite starter")
     asking = Asking(norm=norm, shots=shots, beams=beams, max_tokens=max_tokens)  # type: ignore[arg-type]
-    _score_in_words(model, suite, split, task, examples, template, asking, max_input, as_json)
+    _score_in_words(model, suite, split, task, examples, template, asking, max_input, not no_cache, as_json)
 
 
 def _score_heads(
@@ -97,11 +99,14 @@ def _score_in_words(
     template: str,
     asking: Asking,
     max_input: int,
+    cached: bool,
     as_json: bool,
 ) -> None:
     from rich.console import Console
 
+    from multigraft.evaluation.cache import Cache
     from multigraft.evaluation.text_report import score_suite, text_model
+    from multigraft.files import home
     from multigraft.tasks.suite import load_suite
 
     chosen = load_suite(suite)
@@ -110,8 +115,9 @@ def _score_in_words(
     with Console(stderr=True).status("loading") as status:
         backbone = text_model(model)
         found = score_suite(
-            backbone, 0, chosen, template, split, examples, asking, max_input=max_input, announce=status.update
-        )
+            backbone, 0, chosen, template, split, examples, asking, max_input=max_input,
+            cache=Cache(home() / "scores") if cached else None, announce=status.update,
+        )  # fmt: skip
     if as_json:
         print_json([entry.model_dump(mode="json") for entry in found])
         return

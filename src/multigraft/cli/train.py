@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multigraft.strategies.runs import RunResult
 
 
 def command(
@@ -25,10 +30,13 @@ def command(
     from multigraft.errors import UserError
     from multigraft.files import write_json
     from multigraft.settings import build, read_yaml
-    from multigraft.strategies.recipe import Recipe, read_recipe
+    from multigraft.strategies.comparison import read_recipe
+    from multigraft.strategies.strategy import strategy_of
 
     point_to_data(data)
-    settings = build(Recipe, apply_overrides(read_recipe(recipe), overrides), recipe)
+    values = apply_overrides(read_recipe(recipe), overrides)
+    strategy = strategy_of(values, recipe)
+    settings = build(strategy.recipe, values, recipe)
     record, kept = settings.model_dump(mode="json"), output / "recipe.json"
     # What a crash while writing recipe.json leaves behind is not a run yet.
     if output.exists() and any(not path.name.endswith(".tmp") for path in output.iterdir()):
@@ -39,44 +47,49 @@ def command(
 
     from accelerate import Accelerator
 
-    from multigraft.strategies.data import check, load_data
-    from multigraft.strategies.multitask import run
-
-    rows = load_data(settings)
-    check(settings, rows)
+    way = strategy(output, alone=True)
+    way.check(settings)
     accelerator = Accelerator()
     accelerator.wait_for_everyone()  # until every process has seen the folder as it was
     if accelerator.is_main_process:
         write_json(kept, record)
     with keeping(f"the last checkpoint is kept in {output}; add --resume to go on from there"):
-        result = run(settings, rows, output, quiet=as_json)
+        result = way.run(settings, output, quiet=as_json)
     if not accelerator.is_main_process:
         return
     if as_json:
         print_json(result.model_dump(mode="json"))
         return
-    _show(Console(), result, {task.name: task.metric for task in rows.tasks}, settings.score_on)
-    where = "one folder per task" if settings.separate else "the model"
-    print(f"In {output}: {where}, log.jsonl, result/result.json")
+    _show(Console(), result, settings.score_on)
+    models = sorted(str(place.relative_to(output)) for place in output.rglob("model"))
+    print(f"In {output}: {', '.join(models)}; scores in result/result.json")
 
 
-def _show(console, result, metrics: dict[str, str], split: str) -> None:  # type: ignore[no-untyped-def]
-    """Scores and ledger as one table."""
+def _show(console: Console, result: RunResult, split: str) -> None:
+    """Scores and ledger as one table: tasks that were trained on, scored, or both."""
     from rich.table import Table
 
-    table = Table(title=f"Scores on {split}, average {sum(result.scores.values()) / len(result.scores):.1f}")
-    for column in ("task", "metric", "score", "planned", "drawn", "passes", "padding", "cut"):
-        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
-    for name, score in result.scores.items():
-        entry = result.ledger[name]
+    from multigraft.evaluation.metrics import average
+
+    title = f"Scores on {split}, average {average(result.scores):.1f}" if result.scores else "What was trained on"
+    table = Table(title=title)
+    for column in ("task", "score", "planned", "drawn", "passes", "padding", "cut"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for name in dict.fromkeys([*result.scores, *result.ledger]):
+        entry = result.ledger.get(name)
         table.add_row(
             name,
-            metrics[name],
-            f"{score:.1f}",
-            f"{100 * entry['planned']:.1f} %",
-            f"{entry['drawn']:.0f}",
-            f"{entry['passes']:.2f}",
-            f"{100 * entry['padding']:.1f} %",
-            f"{100 * entry['truncated']:.1f} %",
+            f"{result.scores[name]:.1f}" if name in result.scores else "",
+            *(
+                (
+                    f"{100 * entry['planned']:.1f} %",
+                    f"{entry['drawn']:.0f}",
+                    f"{entry['passes']:.2f}",
+                    f"{100 * entry['padding']:.1f} %",
+                    f"{100 * entry['truncated']:.1f} %",
+                )
+                if entry
+                else ()
+            ),
         )
     console.print(table)

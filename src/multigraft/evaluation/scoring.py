@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
-from multigraft.batching.collate import collate
+from multigraft.batching.collate import Batch, collate
 from multigraft.batching.encode import Encoded
 from multigraft.evaluation.metrics import score
 from multigraft.methods.joint import JointModel
@@ -55,3 +56,19 @@ def score_tasks(
 ) -> dict[str, float]:
     """Score of each task by its own metric, in per cent."""
     return {task.name: score(task.metric, predictions[task.name], targets(data[task.name])) for task in tasks}
+
+
+@torch.inference_mode()
+def answer_ms(model: JointModel, text: Batch, precision: str, repeats: int = 9) -> float:
+    """Milliseconds to answer one text for all tasks of the model: the median over `repeats`."""
+    model.eval()
+    device = next(model.encoder.parameters()).device
+    text = text.to(device)
+    types = None if text.token_type_ids is None else text.token_type_ids[:1]
+    times = []
+    for _ in range(repeats + 2):
+        begin = time.perf_counter()
+        with computing_in(precision, device):
+            model.answer_all(text.input_ids[:1], text.attention_mask[:1], types, range(len(model.names))).cpu()
+        times.append(1000 * (time.perf_counter() - begin))
+    return float(np.median(times[2:]))

@@ -39,7 +39,7 @@ class Resampled:
     over the same tasks and examples, so runs can be compared resample by resample.
     """
 
-    over: Mapping[str, tuple[np.ndarray, ...]]  # per task what was drawn from: targets (n,), and templates if any
+    over: Mapping[str, np.ndarray]  # per task the targets of the examples that were drawn from, (n,)
     observed: dict[str, float]  # per task: mean over the seeds of the score on the whole split
     by_task: dict[str, np.ndarray]  # per task: (resamples,)
 
@@ -69,7 +69,7 @@ def resample(run: Predictions, metrics: Mapping[str, str], *, resamples: int = R
         rng = np.random.default_rng([seed, 1, number])
         by_resample = _resampled_scores(metrics[task], targets, by_seed, resamples, rng)
         by_task[task] = (by_resample * seed_weights(len(by_seed), resamples, seed)).sum(0)
-    return Resampled({task: (np.asarray(run[task][0]),) for task in run}, observed, by_task)
+    return Resampled({task: np.asarray(run[task][0]) for task in run}, observed, by_task)
 
 
 def interval(found: Resampled, task: str | None = None, *, level: float = 0.95) -> tuple[float, float]:
@@ -82,10 +82,10 @@ def paired(a: Resampled, b: Resampled, *, level: float = 0.95) -> Difference:
 
     Both are scored on the same resampled examples, and, where they have equally many seeds, on the same resampled
     seeds. p is twice the share of resamples in which the sign of the difference turns; its least value is
-    2 / (resamples + 1). Raises ValueError when the runs differ in tasks, targets or templates.
+    2 / (resamples + 1). Raises ValueError when the runs differ in tasks or targets.
     """
-    if set(a.over) != set(b.over) or not all(_same(a.over[task], b.over[task]) for task in a.over):
-        raise ValueError("a paired comparison needs the same tasks, evaluation examples and templates")
+    if set(a.over) != set(b.over) or not all(np.array_equal(a.over[task], b.over[task]) for task in a.over):
+        raise ValueError("a paired comparison needs the same tasks and evaluation examples")
     return difference(a.mean() - b.mean(), a.averages() - b.averages(), level)
 
 
@@ -138,7 +138,3 @@ def _resampled_scores(
         for examples in draws([len(targets)], resamples, rng)
     ]
     return np.concatenate(parts, axis=1)
-
-
-def _same(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> bool:
-    return len(a) == len(b) and all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))

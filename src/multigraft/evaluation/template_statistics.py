@@ -12,7 +12,8 @@ examples on which it is chosen are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -44,6 +45,14 @@ class Templated:
             )
         if self.dev and (self.dev.templates, len(self.dev.answers)) != (self.templates, len(self.answers)):
             raise ValueError("the best template is chosen among the same templates, for the same seeds")
+
+    @classmethod
+    def of_seeds(cls, runs: Sequence[Templated]) -> Templated:
+        """Answers of models trained alike with different seeds as one, in their order."""
+        first = runs[0]
+        dev = [run.dev for run in runs if run.dev is not None]
+        stacked = np.concatenate([run.answers for run in runs])
+        return cls(first.metric, first.templates, first.targets, stacked, cls.of_seeds(dev) if dev else None)
 
     def scores(self) -> np.ndarray:
         """The score of every seed and template, in per cent: (S, K)."""
@@ -91,7 +100,8 @@ def resample_templates(
 ) -> Resampled:
     """Hierarchical bootstrap of a figure over templates, for `statistics.interval` and `statistics.paired`.
 
-    The same `seed` draws the same examples and templates for any run over the same tasks. Averages over the suite or
+    The same `seed` draws the same examples for any run over the same tasks, and the same templates for any run in the
+    same templates; those of runs in others are drawn independently. Averages over the suite or
     over a cluster (`Resampled.only`) count every task the same. Raises ValueError for `best` without dev examples.
     """
     observed, by_task = {}, {}
@@ -105,11 +115,11 @@ def resample_templates(
             by_seed = _best(found, _on_resamples(task.dev, resamples, [seed, 3, number]))
         else:
             observed[name] = float(_figure(figure, by_template[..., 0]).mean())
-            chosen = _templates(len(task.templates), resamples, [seed, 2, number])
+            named = zlib.crc32("\n".join(task.templates).encode())
+            chosen = _templates(len(task.templates), resamples, [seed, 2, number, named])
             by_seed = _figure(figure, np.take_along_axis(found.swapaxes(1, 2), chosen[None], axis=2))
         by_task[name] = (by_seed * seed_weights(len(by_seed), resamples, seed)).sum(0)
-    over = {name: (task.targets, np.array(task.templates)) for name, task in run.items()}
-    return Resampled(over, observed, by_task)
+    return Resampled({name: task.targets for name, task in run.items()}, observed, by_task)
 
 
 def _on_resamples(task: Templated, resamples: int, key: list[int]) -> np.ndarray:

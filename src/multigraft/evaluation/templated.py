@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from multigraft.batching.text import TextFormat
+from multigraft.errors import UserError
+from multigraft.evaluation.cache import Cache, key
 from multigraft.evaluation.generation import generate
 from multigraft.evaluation.metrics import score
 from multigraft.evaluation.ranking import Norm, score_options
@@ -16,8 +18,8 @@ from multigraft.evaluation.shots import BUDGET, draw, with_shots
 from multigraft.evaluation.template_statistics import Templated
 from multigraft.evaluation.text_metrics import text_scores
 from multigraft.methods.text_model import TextModel
-from multigraft.tasks.task import Example, Task
-from multigraft.tasks.template import Rendered, Template, number_words, render
+from multigraft.tasks.task import Example, Task, sample
+from multigraft.tasks.template import Rendered, Template, choose_templates, number_words, render
 
 CHANCE_DRAWS = 200  # random answers to every row, for the score of chance
 
@@ -39,6 +41,61 @@ class Asking:
     precision: str = "auto"
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Where answers of one expert are kept. model: what stands for all its weights (`TextModel.fingerprint`)."""
+
+    cache: Cache
+    model: str
+
+    def key(
+        self, task: Task, examples: Sequence[Example], template: Template, form: TextFormat, asking: Asking,
+        pool: Sequence[Example],
+    ) -> str:  # fmt: skip
+        """Of the answers to the examples in one template."""
+        return key(
+            model=self.model, task=task.model_dump(mode="json", include={"name", "output", "metric", "inputs"}),
+            examples=examples, template=template, form=form, asking=asking, pool=pool,
+        )  # fmt: skip
+
+
+def ask(
+    model: TextModel,
+    expert: int,
+    task: Task,
+    wording: str,
+    split: str,
+    limit: int | None,
+    form: TextFormat,
+    asking: Asking,
+    *,
+    dev: tuple[str, int] | None = None,
+    kept: Kept | None = None,
+) -> Templated:
+    """The answers of one expert to a split of a task, in the templates called `wording` (see `choose_templates`).
+
+    Turned-around templates are left out: they are for training. dev: a split and the number of its rows on which the
+    best template is to be chosen, where there are several. Exemplars come from the training split. Raises UserError
+    for bad rows and templates, and for exemplars of a task that has no training rows.
+    """
+    templates = [one for one in choose_templates(task, wording) if not one.inverted]
+    where = f"task {task.name}"
+    if not templates:
+        raise UserError("every template is inverted", where=where, fix="write one that asks for the answer")
+    has_train = "train" in task.split_names()
+    if asking.shots and not has_train:
+        raise UserError("no training rows to take exemplars from", where=where, fix="ask without shots")
+    pool = task.examples("train") if asking.shots else []
+
+    def asked(rows: Sequence[Example], dev: Templated | None = None) -> Templated:
+        return answer(model, expert, task, rows, templates, form, asking, pool, dev, kept)
+
+    choosing = None
+    if dev is not None and len(templates) > 1:
+        choosing = asked(sample(task.examples(dev[0]), dev[1]))
+    return asked(task.examples(split, limit), choosing)
+
+
 def answer(
     model: TextModel,
     expert: int,
@@ -48,26 +105,42 @@ def answer(
     form: TextFormat,
     asking: Asking,
     pool: Sequence[Example] = (),
+    dev: Templated | None = None,
+    kept: Kept | None = None,
 ) -> Templated:
     """The answers of one expert to n examples in each of K templates; exemplars come from the `pool`."""
-    questions = [
-        _worded(template, task, example, asking, model, pool) for template in templates for example in examples
-    ]
-    shape, experts = (1, len(templates), len(examples)), [expert] * len(questions)
+    found = []
+    for template in templates:
+        name = kept.key(task, examples, template, form, asking, pool) if kept else ""
+        entry = kept.cache.get(name) if kept else None
+        answers = (
+            entry.arrays["answers"] if entry else _answers(model, expert, task, examples, template, form, asking, pool)
+        )
+        if kept and entry is None:
+            kept.cache.put(name, {"task": task.name, "template": template.name}, {"answers": answers})
+        found.append(answers)
     names = tuple(template.name for template in templates)
-    inputs = [question.input for question in questions]
+    return Templated(task.metric, names, targets_of(examples), np.stack(found)[None], dev)
+
+
+def _answers(
+    model: TextModel, expert: int, task: Task, examples: Sequence[Example], template: Template, form: TextFormat,
+    asking: Asking, pool: Sequence[Example],
+) -> np.ndarray:  # fmt: skip
+    """Answers in one template as `Templated` takes them: (n,), or (n, W) of texts."""
+    questions = [_worded(template, task, example, asking, model, form, pool) for example in examples]
+    inputs, experts = [question.input for question in questions], [expert] * len(questions)
     if task.output.kind == "text":
         written = generate(
             model, inputs, experts, form, max_tokens=asking.max_tokens, beams=asking.beams, precision=asking.precision
         )
-        references = [example.references or (str(example.target),) for example in examples] * len(templates)
-        statistics = text_scores(task.metric, written, references).statistics
-        return Templated(task.metric, names, targets_of(examples), statistics.reshape(*shape, -1))
+        references = [example.references or (str(example.target),) for example in examples]
+        return text_scores(task.metric, written, references).statistics
     scores = score_options(model, inputs, [q.options for q in questions], experts, form, asking.precision)
     chosen = scores.choose(asking.norm).astype(np.float64)
     if task.output.kind == "number":
         chosen = np.array([float(word) for word in number_words(*task.output.range)])[chosen.astype(int)]
-    return Templated(task.metric, names, targets_of(examples), chosen.reshape(shape))
+    return chosen
 
 
 def targets_of(examples: Sequence[Example]) -> np.ndarray:
@@ -93,8 +166,9 @@ def chance(task: Task, examples: Sequence[Example]) -> float | None:
 
 
 def _worded(
-    template: Template, task: Task, example: Example, asking: Asking, model: TextModel, pool: Sequence[Example]
-) -> Rendered:
+    template: Template, task: Task, example: Example, asking: Asking, model: TextModel, form: TextFormat,
+    pool: Sequence[Example],
+) -> Rendered:  # fmt: skip
     question = render(template, task, example, options=asking.options)
     if not asking.shots:
         return question
@@ -102,4 +176,5 @@ def _worded(
         render(template, task, shot, options=asking.options) for shot in draw(example, pool, asking.shots, asking.seed)
     ]
     tokenizer = model.backbone.tokenizer
-    return with_shots(question, exemplars, lambda text: len(tokenizer(text)["input_ids"]), BUDGET, asking.shots)
+    budget = min(BUDGET, form.max_input)  # what is longer would be cut, and the question stands last
+    return with_shots(question, exemplars, lambda text: len(tokenizer(text)["input_ids"]), budget, asking.shots)

@@ -8,19 +8,18 @@ import numpy as np
 import torch
 
 from multigraft.backbones.load import load_backbone
-from multigraft.errors import UserError
 from multigraft.evaluation.baselines import majority
+from multigraft.evaluation.cache import Cache
 from multigraft.evaluation.metrics import score
 from multigraft.evaluation.statistics import interval
 from multigraft.evaluation.template_statistics import Templated, resample_templates, summarise
-from multigraft.evaluation.templated import Asking, answer, chance, targets_of
+from multigraft.evaluation.templated import Asking, Kept, ask, chance, targets_of
 from multigraft.library.text_folder import build_text_model, load_text_model, trained_folder
 from multigraft.methods.heads_only import HeadsOnly
 from multigraft.methods.text_model import TextModel
 from multigraft.settings import Record
 from multigraft.tasks.suite import Suite
-from multigraft.tasks.task import Task
-from multigraft.tasks.template import choose_templates
+from multigraft.tasks.task import Example, Task
 
 DEV, DEV_ROWS = "validation", 200  # the best template is chosen on so many rows (arXiv 2109.01652, section 3)
 
@@ -66,45 +65,28 @@ def score_suite(
     asking: Asking,
     *,
     max_input: int,
+    cache: Cache | None = None,
     announce: Callable[[str], None] = lambda line: None,
 ) -> list[TaskScores]:
     """Scores of every task of the suite in the templates called `template` (see `choose_templates`).
 
-    Turned-around templates are left out: they are for training. Raises UserError for bad rows and templates.
+    With a `cache`, what was answered before is not asked again. Raises UserError as `ask` does.
     """
+    form = model.backbone.text_format(max_input, asking.max_tokens)
+    kept = Kept(cache, model.fingerprint(expert)) if cache else None
     found = []
     for task in suite.tasks.values():
         announce(task.name)
-        found.append(_score(model, expert, task, template, split, limit, asking, max_input))
+        dev = (DEV, DEV_ROWS) if split != DEV and DEV in task.split_names() else None
+        run = ask(model, expert, task, template, split, limit, form, asking, dev=dev, kept=kept)
+        found.append(_scores(task, run, task.examples(split, limit)))
     return found
 
 
-def _score(
-    model: TextModel, expert: int, task: Task, template: str, split: str, limit: int | None, asking: Asking, width: int
-) -> TaskScores:
-    templates = [one for one in choose_templates(task, template) if not one.inverted]
-    if not templates:
-        raise UserError(
-            "every template is inverted", where=f"task {task.name}", fix="write one that asks for the answer"
-        )
-    examples = task.examples(split, limit)
-    has_train = "train" in task.split_names()
-    if asking.shots and not has_train:
-        raise UserError("no training rows to take exemplars from", where=f"task {task.name}", fix="say --shots 0")
-    pool = task.examples("train") if asking.shots else []
-    form = model.backbone.text_format(width, asking.max_tokens)
-
-    def templated(rows: Sequence, dev: Templated | None = None) -> Templated:  # type: ignore[type-arg]
-        plain = answer(model, expert, task, rows, templates, form, asking, pool)
-        return Templated(plain.metric, plain.templates, plain.targets, plain.answers, dev)
-
-    dev = None
-    if split != DEV and len(templates) > 1 and DEV in task.split_names():
-        dev = templated(task.examples(DEV, DEV_ROWS))
-    run = templated(examples, dev)
+def _scores(task: Task, run: Templated, examples: Sequence[Example]) -> TaskScores:
     figures = summarise(run)
     common = None
-    if has_train and task.output.kind != "text":
+    if "train" in task.split_names() and task.output.kind != "text":
         train = task.examples("train")
         common = score(task.metric, majority(train, examples, task).astype(np.float64), targets_of(examples))
     return TaskScores(

@@ -16,6 +16,11 @@ def finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
+def measured(cost: float | None) -> TypeGuard[float]:
+    """Whether a time or an amount of memory is known; what costs nothing was not done, or not measured."""
+    return finite(cost) and cost > 0
+
+
 def number(value: float | None, decimals: int = 1, unit: str = "") -> str:
     """`value` with fixed decimals, thousands separators and a true minus sign."""
     if value is None or not math.isfinite(value):

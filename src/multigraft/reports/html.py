@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
 from multigraft.files import write_text
-from multigraft.reports import figures, histories, plots, tables
+from multigraft.reports import baselines, certificates, clusters, figures, histories, plots, svg, tables, wordings
 from multigraft.reports.board import board, ordered
+from multigraft.reports.series import over_clusters
 from multigraft.reports.summary import findings
 from multigraft.reports.verdicts import names, verdict
 from multigraft.strategies.results import Difference, Results
@@ -24,20 +25,30 @@ WIDE, NARROW, PANEL = 900, 343, 343  # pixels; a phone of 375 has 343 between it
 
 def render(results: Results) -> str:
     """The page as HTML: no scripts but the sorting of its table, no resources from elsewhere."""
+    rows = [(names(results)[row.id], row) for row in ordered(results)]
     return _page().render(
         results=results,
         board=board(results),
         findings=findings(results),
         averages=_both(plots.averages, results),
         by_task=plots.by_task(results, PANEL),
-        sizes=_both(plots.sizes, results),
+        by_cluster=plots.by_cluster(results, PANEL),
+        series=[_both(partial(_series, name), results) for name in clusters.series(results)],
+        key=[(group, *svg.SIGNS[group]) for group in svg.SIGNS if any(row.strategy == group for row in results.rows)],
+        sizes=_both(plots.sizes, results) if any(row.relative != 1 for row in results.rows) else None,
         draws=histories.draws(results, PANEL),
         curves=histories.curves(results, PANEL),
+        wording_head=wordings.HEAD,
+        wordings=[(name, wordings.wording_rows(row)) for name, row in rows if row.wordings],
+        clean_head=certificates.CLEAN,
+        cleaned=[
+            (f"{name}: {certificates.overlaps(row)}", certificates.clean_rows(row)) for name, row in rows if row.clean
+        ],
+        certificates=certificates,
         differences=[_difference(results, found) for found in results.differences],
         ledger_head=tables.LEDGER,
-        ledgers=[
-            (names(results)[row.id], tables.ledger_rows(results, row.id)) for row in ordered(results) if row.ledger
-        ],
+        ledgers=[(name, tables.ledger_rows(results, row.id)) for name, row in rows if row.ledger],
+        known={name: of for name, of in baselines.BASELINES.items() if baselines.known(results.tasks, name)},
         settings=yaml.safe_dump(_yamlable(results.settings), sort_keys=False, allow_unicode=True, width=100).strip(),
         figures=figures,
         style=_part("style.css"),
@@ -64,6 +75,10 @@ def _both(plot: Callable[[Results, int], Markup], results: Results) -> Markup:
     return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
         plot(results, WIDE), plot(results, NARROW)
     )
+
+
+def _series(name: str, results: Results, width: int) -> Markup:
+    return over_clusters(results, clusters.series(results)[name], width)
 
 
 def _difference(results: Results, found: Difference) -> tuple[str, ...]:

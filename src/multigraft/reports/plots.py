@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from multigraft.reports import figures
+from multigraft.reports import baselines, figures
 from multigraft.reports.board import ordered, short_metric
+from multigraft.reports.clusters import GUESSES, clusters, tasks_in
 from multigraft.reports.svg import Scale, drawing, el, mark, short, span, text, x_axis, y_axis
 from multigraft.reports.verdicts import below_best, names
 from multigraft.strategies.results import Estimate, Results, Row
@@ -28,10 +29,8 @@ def averages(results: Results, width: int) -> Markup:
     """The average of every way with its interval; hollow where it is significantly below the best."""
     rows = [row for row in ordered(results) if figures.finite(row.average.mean)]
     dots = [_dot(results, row, row.average, below_best(results, row) == "lower") for row in rows]
-    count = len(results.tasks) or 1
-    words = sum(task.bag_of_words for task in results.tasks) / count
-    majority = sum(task.majority for task in results.tasks) / count
-    return _whiskers("average", "per cent", dots, {"bag of words": words, "majority": majority}, width)
+    bars = {name: baselines.average(results.tasks, name) for name in reversed(baselines.BASELINES)}
+    return _whiskers("average", "per cent", dots, bars, width)
 
 
 def by_task(results: Results, width: int) -> list[Markup]:
@@ -41,8 +40,21 @@ def by_task(results: Results, width: int) -> list[Markup]:
         rows = [row for row in ordered(results) if task.name in row.scores]
         dots = [_dot(results, row, row.scores[task.name], False) for row in rows]
         dots = [dot for dot in dots if figures.finite(dot.score.mean)]
-        baselines = {"bag of words": task.bag_of_words, "majority": task.majority}
-        plots.append(_whiskers(task.name, short_metric(task.metric), dots, baselines, width))
+        bars = {name: baselines.average([task], name) for name in reversed(baselines.BASELINES)}
+        plots.append(_whiskers(task.name, short_metric(task.metric), dots, bars, width))
+    return plots
+
+
+def by_cluster(results: Results, width: int) -> list[Markup]:
+    """One small plot per held-out cluster: averages over its tasks."""
+    plots = []
+    for cluster in clusters(results):
+        rows = [row for row in ordered(results) if cluster in row.by_cluster]
+        dots = [_dot(results, row, row.by_cluster[cluster], False) for row in rows]
+        dots = [dot for dot in dots if figures.finite(dot.score.mean)]
+        tasks = tasks_in(results, cluster)
+        bars = {name: baselines.average(tasks, name) for name in reversed(GUESSES)}
+        plots.append(_whiskers(cluster, f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}", dots, bars, width))
     return plots
 
 
@@ -50,7 +62,7 @@ def _dot(results: Results, row: Row, score: Estimate, hollow: bool) -> _Dot:
     return _Dot(names(results)[row.id], row.strategy, score, hollow)
 
 
-def _whiskers(title: str, note: str, dots: Sequence[_Dot], baselines: dict[str, float], width: int) -> Markup:
+def _whiskers(title: str, note: str, dots: Sequence[_Dot], bars: dict[str, float | None], width: int) -> Markup:
     top, bottom = 26.0, 30.0 + LINE * len(dots)
     wide = width > 500
     room = 225.0 if wide else 150.0  # for the names
@@ -62,12 +74,13 @@ def _whiskers(title: str, note: str, dots: Sequence[_Dot], baselines: dict[str, 
         el("text", title, el("tspan", f"  {note}", class_="tick"), x=0, y=14, class_="heading"),
         x_axis(scale, top, bottom, 8 if wide else 5),
     ]
-    for index, (name, value) in enumerate(baselines.items()):
+    known = {name: value for name, value in bars.items() if figures.finite(value)}
+    for index, (name, value) in enumerate(known.items()):
         parts.append(_baseline(scale, name, value, top, bottom, bottom + 29.0 + 13 * index))
     for index, dot in enumerate(dots):
         parts.append(_whisker(scale, dot, top + LINE * (index + 0.5) + 2, width, room, best))
     told = "; ".join(f"{dot.name} {figures.estimate(dot.score)}" for dot in dots)
-    return drawing(width, bottom + 48, f"Scores on {title}: {told}", *parts)
+    return drawing(width, bottom + 22 + 13 * len(known), f"Scores on {title}: {told}", *parts)
 
 
 def _extent(dots: Sequence[_Dot]) -> list[float]:
@@ -92,8 +105,6 @@ def _whisker(scale: Scale, dot: _Dot, y: float, width: int, room: float, best: s
 
 def _baseline(scale: Scale, name: str, value: float, top: float, bottom: float, y: float) -> Markup:
     """A dashed line where the baseline lies in view, else an arrow that says on which side it is."""
-    if not figures.finite(value):
-        return Markup("")
     words = f"{name} {figures.number(value)}"
     if value < scale.low:
         return text(scale.start, y, f"◂ {words}", "tick", "start")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from multigraft.reports import figures
+from multigraft.reports import baselines, figures, wordings, zero_shot
 from multigraft.reports.figures import finite, listing
-from multigraft.reports.verdicts import Verdict, below_best, best, difference, names, verdict
+from multigraft.reports.verdicts import (
+    Finding,
+    above,
+    below_best,
+    best,
+    compared,
+    counted,
+    first,
+    listed,
+    names,
+    overlapping,
+    verdict,
+)
 from multigraft.strategies.results import Estimate, Results, Row
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One question, the short answer of the data, and what stands behind it."""
-
-    title: str
-    answer: str
-    text: str
 
 
 def findings(results: Results) -> list[Finding]:
@@ -25,10 +27,13 @@ def findings(results: Results) -> list[Finding]:
     asked: tuple[Callable[[Results], Finding | None], ...] = (
         _average,
         _against_separate,
+        zero_shot.against_untuned,
         _worst_task,
         _parameters,
         _time,
+        zero_shot.against_guessing,
         _against_words,
+        wordings.finding,
         _certainty,
     )
     return [found for ask in asked if (found := ask(results))]
@@ -41,49 +46,16 @@ def _average(results: Results) -> Finding | None:
     answer = f"{names(results)[top.id]}: {figures.estimate(top.average)}"
     if len(results.rows) == 1:
         return Finding("Average", answer, "It is the only way that was measured.")
-    return Finding("Best average", answer, _sentences(_compared(results, top)))
+    return Finding("Best average", answer, listed(compared(results, top, results.rows)))
 
 
 def _against_separate(results: Results) -> Finding | None:
-    separate = _separate(results)
+    separate = first(results, "separate")
     if separate is None or len(results.rows) == 1:
         return None
-    found = _compared(results, separate)
-    counts = (
-        (len(found["higher"]), "significantly above"),
-        (len(found["lower"]), "significantly below"),
-        (len(found["same"]), "not significantly different"),
-        (len(found["untested"]), "not compared"),
-    )
-    answer = ", ".join(f"{count} {relation}" for count, relation in counts if count)
-    text = f"The average of {names(results)[separate.id]} is {figures.estimate(separate.average)}."
-    return Finding("Sharing against separate models", answer, f"{text} {_sentences(found)}")
-
-
-def _separate(results: Results) -> Row | None:
-    return next((row for row in results.rows if row.strategy == "separate"), None)
-
-
-def _compared(results: Results, pivot: Row) -> dict[Verdict, list[str]]:
-    """Names of all other rows by how their average compares with that of `pivot`, differences that count included."""
-    found: dict[Verdict, list[str]] = {"higher": [], "lower": [], "same": [], "untested": []}
-    for row in results.rows:
-        if row.id != pivot.id:
-            pair = difference(results, row.id, pivot.id)
-            said = verdict(pair)
-            by = f" ({figures.signed(pair.difference)})" if pair and said in ("higher", "lower") else ""
-            found[said].append(names(results)[row.id] + by)
-    return found
-
-
-def _sentences(found: dict[Verdict, list[str]]) -> str:
-    said = (
-        ("Significantly above it", found["higher"]),
-        ("Significantly below it", found["lower"]),
-        ("Not significantly different", found["same"]),
-        ("Not compared with it", found["untested"]),
-    )
-    return " ".join(f"{relation}: {listing(rows)}." for relation, rows in said if rows)
+    found = compared(results, separate, results.rows)
+    text = f"The average of {names(results)[separate.id]} is {figures.estimate(separate.average)}. {listed(found)}"
+    return Finding("Sharing against separate models", counted(found), text)
 
 
 def _worst_task(results: Results) -> Finding | None:
@@ -91,12 +63,12 @@ def _worst_task(results: Results) -> Finding | None:
     if len(results.tasks) < 2 or len(lows) < 2:
         return None
     name = names(results)
-    first, second = sorted(lows, key=lambda row: -lows[row][1].mean)[:2]
+    top, next_ = sorted(lows, key=lambda row: -lows[row][1].mean)[:2]
     text = (
-        f"The lowest score of any task; next is {name[second]}: {_on(lows[second])}. "
-        f"{_overlap(lows[first][1], lows[second][1])} {_largest_loss(results)}"
+        f"The lowest score of any task; next is {name[next_]}: {_on(lows[next_])}. "
+        f"{_overlap(lows[top][1], lows[next_][1])} {_largest_loss(results)}"
     )
-    return Finding("Best worst task", f"{name[first]}: {_on(lows[first])}", text.strip())
+    return Finding("Best worst task", f"{name[top]}: {_on(lows[top])}", text.strip())
 
 
 def _lowest(row: Row) -> tuple[str, Estimate] | None:
@@ -109,15 +81,16 @@ def _on(low: tuple[str, Estimate]) -> str:
 
 
 def _overlap(a: Estimate, b: Estimate) -> str:
-    if a.interval is None or b.interval is None:
+    together = overlapping(a, b)
+    if together is None:
         return "Without intervals this shows no difference."
-    if a.interval[0] > b.interval[1] or b.interval[0] > a.interval[1]:
-        return "The two intervals do not overlap."
-    return "The two intervals overlap, so this shows no difference."
+    return (
+        "The two intervals overlap, so this shows no difference." if together else "The two intervals do not overlap."
+    )
 
 
 def _largest_loss(results: Results) -> str:
-    separate = _separate(results)
+    separate = first(results, "separate")
     if separate is None:
         return ""
     losses = []
@@ -143,8 +116,10 @@ def _parameters(results: Results) -> Finding | None:
     if not rows:
         return None
     name, least = names(results), min(rows, key=lambda row: row.relative)
-    answer = f"{name[least.id]}: {figures.times(least.relative)} one model"
     text = f"It answers every task with {figures.number(least.parameters, 0)} parameters."
+    if len(rows) > 1 and all(row.parameters == least.parameters for row in rows):
+        return Finding("Fewest parameters", f"the same in every way: {figures.times(least.relative)} one model", text)
+    answer = f"{name[least.id]}: {figures.times(least.relative)} one model"
     equals = [row for row in rows if below_best(results, row) == "same"]
     if equals and len(rows) > 1:
         small = min(equals, key=lambda row: row.relative)
@@ -163,34 +138,43 @@ def _time(results: Results) -> Finding | None:
     )
     if len(results.rows) < 2 or not answer:
         return None
-    text = f"Shortest time to answer one text for all tasks: {answering}. Least memory: {small}."
-    return Finding("Shortest training", answer, f"{text} Times have no intervals: small differences mean nothing.")
+    told = [f"Shortest time to answer one text for all tasks: {answering}."] if answering else []
+    told += [f"Least memory: {small}."] if small else []
+    text = " ".join([*told, "Times have no intervals: small differences mean nothing."])
+    return Finding("Shortest training", answer, text)
 
 
 def _least(results: Results, attribute: str, wording: Callable[[float], str]) -> str:
-    figure = {row.id: getattr(row, attribute) for row in results.rows if finite(getattr(row, attribute))}
+    # What costs nothing was not done or not measured.
+    figure = {row.id: getattr(row, attribute) for row in results.rows if figures.measured(getattr(row, attribute))}
     row = min(figure, key=lambda row: figure[row], default=None)
     return f"{names(results)[row]}, {wording(figure[row])}" if row is not None else ""
 
 
 def _against_words(results: Results) -> Finding | None:
-    if not results.tasks or not results.rows:
+    bars = baselines.known(results.tasks, "bag of words")
+    if not bars or not results.rows:
         return None
-    bar = sum(task.bag_of_words for task in results.tasks) / len(results.tasks)
-    level = [names(results)[row.id] for row in results.rows if not _above(row.average, bar)]
-    answer = f"not shown to be above it: {listing(level)}" if level else "every way is above it"
     hard = [
-        task.name
-        for task in results.tasks
-        if not any(task.name in row.scores and _above(row.scores[task.name], task.bag_of_words) for row in results.rows)
+        task for task, bar in bars.items() if not any(above(row.scores[task], bar) for row in _on_task(results, task))
     ]
-    text = f"A bag of words averages {figures.number(bar)}; a way counts as above when its whole interval is."
+    average = baselines.average(results.tasks, "bag of words")
+    rule = "a way counts as above when its whole interval is."
+    if average is not None:
+        level = [names(results)[row.id] for row in results.rows if not above(row.average, average)]
+        answer = f"not shown to be above it: {listing(level)}" if level else "every way is above it"
+        text = f"A bag of words averages {figures.number(average)}; {rule}"
+    else:
+        answer = f"some way is above it on {len(bars) - len(hard)} of the {len(bars)} tasks that have it"
+        text = rule.capitalize()
     text += f" No way is shown to beat it on {listing(hard)}." if hard else " On every task some way beats it."
+    if any(row.strategy in zero_shot.STRATEGIES for row in results.rows):
+        text += " It is trained on the rows of the task itself, which zero-shot ways have never seen."
     return Finding("Against a bag of words", answer, text)
 
 
-def _above(value: Estimate, bar: float) -> bool:
-    return value.interval is not None and value.interval[0] > bar
+def _on_task(results: Results, task: str) -> list[Row]:
+    return [row for row in results.rows if task in row.scores]
 
 
 def _certainty(results: Results) -> Finding | None:
@@ -198,7 +182,9 @@ def _certainty(results: Results) -> Finding | None:
     if not pairs or not results.rows:
         return None
     told = sum(verdict(pair) in ("higher", "lower") for pair in results.differences)
-    counts = sorted({len(row.seeds) for row in results.rows})
+    # What was not trained has no seeds to differ in.
+    trained = [row for row in results.rows if row.strategy != "untuned"] or results.rows
+    counts = sorted({len(row.seeds) for row in trained})
     text = (
         "Significant means that the 95 % paired bootstrap interval of the difference leaves out 0. It is not corrected "
         f"for the number of comparisons: with no true difference anywhere, about {0.05 * pairs:.1f} would be. "

@@ -10,6 +10,15 @@ from markupsafe import Markup, escape
 
 from multigraft.reports import figures
 
+# Groups of ways, in reading order, each with a sign that tells it without its colour, and what it is called.
+SIGNS = {
+    "untuned": ("▼", "untuned"),
+    "separate": ("■", "separate"),
+    "shared": ("◆", "shared"),
+    "module": ("●", "task modules"),
+    "instructions": ("▲", "instructions"),
+}
+
 
 def el(tag: str, *children: object, **attributes: object) -> Markup:
     """An element. Attribute names lose a trailing underscore and turn the others into hyphens; None is left out."""
@@ -121,19 +130,19 @@ def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
 
 
 def mark(group: str, x: float, y: float, size: float = 4.5, hollow: bool = False, title: str = "") -> Markup:
-    """The sign of a group of ways: a square for separate models, a diamond for a shared encoder, else a circle."""
+    """The sign of a group of ways, as in `SIGNS`; a circle for a group that has none."""
     look = {"class_": "mark hollow" if hollow else "mark"}
     inner = [el("title", title)] if title else []
     if group == "separate":
         return el("rect", *inner, x=x - size, y=y - size, width=2 * size, height=2 * size, **look)
     if group == "shared":
         far = size * 1.3
-        return el(
-            "path",
-            *inner,
-            d=f"M{x - far:.1f} {y:.1f}l{far:.1f} {far:.1f} {far:.1f} {-far:.1f} {-far:.1f} {-far:.1f}z",
-            **look,
-        )
+        d = f"M{x - far:.1f} {y:.1f}l{far:.1f} {far:.1f} {far:.1f} {-far:.1f} {-far:.1f} {-far:.1f}z"
+        return el("path", *inner, d=d, **look)
+    if group in ("instructions", "untuned"):
+        half, up = size * 1.2, size if group == "instructions" else -size
+        d = f"M{x - half:.1f} {y + 0.9 * up:.1f}h{2 * half:.1f}L{x:.1f} {y - 1.2 * up:.1f}z"
+        return el("path", *inner, d=d, **look)
     return el("circle", *inner, cx=x, cy=y, r=size, **look)
 
 

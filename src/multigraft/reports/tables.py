@@ -1,4 +1,4 @@
-"""The scoreboard and the ledger for the terminal, and the scoreboard as Markdown for documents."""
+"""The scoreboards and the ledger for the terminal, and the scoreboards as Markdown for documents."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.text import Text
 from multigraft.errors import unknown
 from multigraft.reports import figures
 from multigraft.reports.board import Board, Cell, Column, Line, board
+from multigraft.reports.certificates import certificate
+from multigraft.reports.clusters import cluster_board
 from multigraft.reports.verdicts import names
 from multigraft.strategies.results import Results
 
@@ -34,22 +36,40 @@ def scoreboards(results: Results, width: int) -> list[Table]:
     found = board(results)
     costs = [column for column in found.columns if not column.task]
     tables = [_table(found, costs, title=results.title)]
-    chunk: list[Column] = []
-    for column in (column for column in found.columns if column.task):
-        if chunk and _width(_table(found, [*chunk, column])) > width:
-            tables.append(_table(found, chunk))
-            chunk = []
-        chunk.append(column)
-    if chunk:
-        tables.append(_table(found, chunk))
+    tables += _folded(found, [column for column in found.columns if column.task], width)
     tables[0].caption = Text(found.caption)  # the widest
     return tables
 
 
+def cluster_tables(results: Results, width: int) -> list[Table]:
+    """Averages by held-out cluster in tables that fit `width` columns; none where there are no clusters."""
+    found = cluster_board(results)
+    if found is None:
+        return []
+    tables = _folded(found, found.columns, width)
+    tables[0].title, tables[0].caption = Text("By held-out cluster"), Text(found.caption)
+    return tables
+
+
+def _folded(found: Board, columns: Sequence[Column], width: int) -> list[Table]:
+    """Tables of `columns` in order, each as wide as `width` allows."""
+    tables, chunk = [], list(columns[:1])
+    for column in columns[1:]:
+        if _width(_table(found, [*chunk, column])) > width:
+            tables.append(_table(found, chunk))
+            chunk = []
+        chunk.append(column)
+    return [*tables, _table(found, chunk)] if chunk else tables
+
+
 def show(results: Results, console: Console) -> None:
-    """Print the scoreboard to `console`, folded to its width."""
-    for table in scoreboards(results, console.width):
+    """Print the scoreboard, then averages by held-out cluster and certificates, folded to the width of `console`."""
+    for table in (*scoreboards(results, console.width), *cluster_tables(results, console.width)):
         console.print(table)
+    if results.held_out:
+        console.print()
+    for held in results.held_out:
+        console.print(Text(certificate(held)))
 
 
 def ledger_rows(results: Results, row: str) -> list[tuple[str, ...]]:
@@ -87,7 +107,16 @@ def ledger(results: Results, row: str) -> Table:
 
 def plain(results: Results) -> str:
     """The scoreboard as a GitHub Markdown table with its caption."""
-    found = board(results)
+    return _plain(board(results))
+
+
+def plain_clusters(results: Results) -> str:
+    """Averages by held-out cluster as a GitHub Markdown table with its caption; empty where there are no clusters."""
+    found = cluster_board(results)
+    return _plain(found) if found else ""
+
+
+def _plain(found: Board) -> str:
     head = ["way", *(f"{column.title} ({column.note})" for column in found.columns)]
     lines = [_markdown(head), "|---|" + "---:|" * len(found.columns)]
     for line in (*found.baselines, *found.lines):

@@ -60,7 +60,8 @@ def load_data(recipe: Recipe) -> Data:
 
 def check(recipe: Recipe, data: Data) -> None:
     """Raises UserError when the recipe's method does not fit its backbone, before anything is trained."""
-    parse_method(recipe.method).check(data.backbone)
+    length = min(recipe.training.max_length, data.backbone.max_length)
+    parse_method(recipe.method).check(data.backbone, length)
 
 
 def _median_text(data: Sequence[Encoded], pad_id: int) -> Batch:

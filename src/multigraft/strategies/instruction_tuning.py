@@ -2,195 +2,280 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from hashlib import sha256
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-import torch
-from safetensors.numpy import load_file, save_file
+from accelerate import Accelerator
 
-from multigraft.backbones.load import load_backbone
-from multigraft.batching.text import TextEncoded, TextFormat
-from multigraft.batching.text_collate import collate_text
+from multigraft.errors import UserError
+from multigraft.evaluation.contamination import overlaps
 from multigraft.evaluation.template_statistics import Templated
-from multigraft.evaluation.templated import Asking, answer
-from multigraft.files import new_folder, write_json
-from multigraft.library.card import Card, data_fingerprint, tokenizer_fingerprint
-from multigraft.library.text_folder import TextModelFile, build_text_model, load_text_model, save_text_model
-from multigraft.methods.base import method_record
-from multigraft.methods.heads_only import HeadsOnly
+from multigraft.evaluation.templated import Asking, ask
+from multigraft.library.text_folder import load_text_model
 from multigraft.methods.text_model import TextModel
-from multigraft.mixing.ledger import Ledger
-from multigraft.runinfo import machine
-from multigraft.strategies.instruction_data import Worded, training_tasks, training_templates, word_tasks
-from multigraft.strategies.instruction_recipe import InstructionRecipe
-from multigraft.strategies.sampling import sampler_of
-from multigraft.tasks.holdout import Certificate, hold_out, read_certificate
+from multigraft.runinfo import peak_memory_mb, reset_peak_memory
+from multigraft.strategies.comparison import Comparison, RunRecipe
+from multigraft.strategies.instruction_data import training_rows, training_tasks, training_templates, word_tasks
+from multigraft.strategies.instruction_recipe import CompareInstructions, InstructionRecipe
+from multigraft.strategies.instruction_training import Training, fresh_model, train_model, trained
+from multigraft.strategies.record import summary
+from multigraft.strategies.results import HeldOut, TaskSummary
+from multigraft.strategies.runs import RunResult, claimed, finished, keep_result
+from multigraft.strategies.strategy import Strategy
+from multigraft.tasks.holdout import Certificate, hold_out, read_certificate, verify
 from multigraft.tasks.suite import Suite, load_suite
 from multigraft.tasks.task import Task
 from multigraft.tasks.template import choose_templates
-from multigraft.training.loop import Hooks, train
-from multigraft.training.monitor import Monitor
-from multigraft.training.objective import TextObjective
-from multigraft.training.precision import computing_in
 
-EXPERT = "instructions"  # the one expert of the model, for all tasks
+TIMED = 5  # times that a question is put, for the time of an answer
 
 
-def run_cluster(recipe: InstructionRecipe, cluster: str, folder: Path, *, quiet: bool = False) -> dict[str, Templated]:
-    """Answers to the tasks of one held-out cluster by a model tuned on the rest; a finished run is not repeated.
+@dataclass(frozen=True)
+class Part:
+    """One model of a run, and what it is asked: the tasks of some held-out clusters."""
 
-    Kept in `folder`: the certificate, the model, its log, and the answers. Raises UserError for settings that do not
-    fit together, before anything is trained.
+    clusters: tuple[str, ...]
+    certificate: Certificate | None  # None when nothing is held out
+    tested: list[Task]
+    training: list[Task]  # none for the untuned backbone
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return "+".join(self.clusters) or "all"
+
+
+class InstructionTuning(Strategy):
+    """For each held-out cluster: tune on what its certificate leaves, and ask the tasks of the cluster zero-shot.
+
+    Models are kept under `models/`, so that rows which only ask in another way share them; certificates under
+    `certificates/`.
     """
-    suite = _suite(recipe)
-    certificate = certificate_of(suite, cluster, folder)
-    known = read_answers(folder / "answers")
-    if known is not None:
-        return known
-    tasks = training_tasks(recipe, suite, certificate)
-    backbone = load_backbone(recipe.backbone.name, pretrained=recipe.backbone.pretrained, seed=recipe.seed)
-    form = backbone.text_format(recipe.text.max_input, recipe.text.max_target)
-    method = recipe.method or method_record(HeadsOnly())
-    model = build_text_model(backbone, [EXPERT], method, tuned=recipe.backbone.tuned, seed=recipe.seed)
-    words = word_tasks(recipe, tasks, certificate, form, backbone.tokenizer)
-    _train(recipe, model, method, tasks, words, form, folder, quiet)
-    found = score_cluster(recipe, load_text_model(folder / "model")[0], suite, certificate)
-    write_answers(folder / "answers", found)
-    return found
 
+    name: ClassVar[str] = "instruction_tuning"
+    recipe: ClassVar[type[RunRecipe]] = InstructionRecipe
+    comparison: ClassVar[type[Comparison]] = CompareInstructions
 
-def score_cluster(
-    recipe: InstructionRecipe, model: TextModel, suite: Suite, certificate: Certificate
-) -> dict[str, Templated]:
-    """Answers of a model's first expert to the held-out tasks, zero-shot or with exemplars.
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
+        super().__init__(root, alone=alone)
+        self._suites: dict[object, Suite] = {}
+        self._certificates: dict[str, Certificate] = {}
 
-    A task without the split that is asked for is scored on its test split.
-    """
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    form = model.backbone.text_format(recipe.text.max_input, recipe.text.max_target)
-    asking = Asking(
-        norm=recipe.norm, options=recipe.options, shots=recipe.shots, max_tokens=recipe.text.max_target,
-        precision=recipe.training.precision,
-    )  # fmt: skip
-    found = {}
-    for name in certificate.held_out:
-        task = suite.tasks[name]
-        templates = [one for one in choose_templates(task, recipe.score_templates) if not one.inverted]
-        split = recipe.score_on if recipe.score_on in task.split_names() else "test"
-        rows = task.examples(split, recipe.scored_examples)
-        pool = task.examples("train") if recipe.shots and "train" in task.split_names() else []
-        found[name] = answer(model, 0, task, rows, templates, form, asking, pool)
-    return found
+    def check(self, recipe: InstructionRecipe) -> None:
+        for part in self._parts(recipe):
+            for task in part.training:
+                training_templates(recipe, task)
+            for task in part.tested:
+                choose_templates(task, recipe.score_templates)
+        fresh_model(recipe, pretrained=False)
 
+    def run(self, recipe: InstructionRecipe, folder: Path, *, quiet: bool) -> RunResult:
+        done = finished(folder)
+        if done is not None:
+            return done
+        reset_peak_memory()
+        trainings: dict[str, Training] = {}
+        answers: dict[str, Templated] = {}
+        overlapping: dict[str, tuple[int, ...]] = {}
+        milliseconds = 0.0
+        for part in self._parts(recipe):
+            if recipe.untuned:
+                model = fresh_model(recipe, pretrained=recipe.backbone.pretrained)
+            else:
+                trainings[part.name] = self._trained(recipe, part, quiet)
+                model = load_text_model(self.place(recipe, part.clusters) / "model")[0]
+                overlapping |= _overlapping(recipe, part)
+            answers |= answers_of_part(recipe, model, part.tested)
+            milliseconds += sum(_answer_ms(recipe, model, task) for task in part.tested)
+        result = RunResult(
+            scores={name: float(found.scores().mean()) for name, found in answers.items()},
+            parameters=model.shared_parameters() + model.bank.stack.width,
+            trained_parameters=0 if recipe.untuned else _trained_parameters(model),
+            one_model=model.shared_parameters(),
+            train_seconds=sum(one.seconds for one in trainings.values()),
+            peak_memory_mb=max([peak_memory_mb(), *(one.peak_memory_mb for one in trainings.values())]),
+            answer_ms=milliseconds,
+            steps=sum(one.steps for one in trainings.values()),
+            chosen_step=sum(one.chosen_step for one in trainings.values()),
+            ledger=_ledger(trainings),
+            draws=next((one.draws for one in trainings.values()), {}),
+            curve=next((one.curve for one in trainings.values()), {}),
+            overlapping=overlapping,
+            tuning_clusters=self._tuning_clusters(recipe),
+        )
+        accelerator = Accelerator()
+        if accelerator.is_main_process:
+            keep_result(folder, result, answers)
+        accelerator.wait_for_everyone()
+        return result
 
-def certificate_of(suite: Suite, cluster: str, folder: Path) -> Certificate:
-    """The certificate in `folder`, or a new one that is written there. Raises UserError for a file that is none."""
-    path = folder / "certificate.json"
-    if path.exists():
-        certificate = read_certificate(path)
-        if certificate.seal == certificate.digest() and certificate.clusters == (cluster,):
-            return certificate
-    certificate = hold_out(suite, [cluster])
-    folder.mkdir(parents=True, exist_ok=True)
-    certificate.write(path)
-    return certificate
-
-
-def _suite(recipe: InstructionRecipe) -> Suite:
-    suite = load_suite(recipe.suite)
-    return suite.subset(recipe.tasks) if recipe.tasks is not None else suite
-
-
-def _train(
-    recipe: InstructionRecipe, model: TextModel, method: Mapping[str, object], tasks: list[Task], words: Worded,
-    form: TextFormat, folder: Path, quiet: bool,
-) -> None:  # fmt: skip
-    sizes = {name: len(rows) for name, rows in words.train.items()}
-    sampler = sampler_of(words.train, recipe.parsed_schedule(), recipe.training, recipe.seed)
-    ledger = Ledger(sizes, sampler.planned())
-    objective = TextObjective(
-        list(words.train.values()), form, weighting=recipe.text.weighting, packing=recipe.text.packing, together=True
-    )
-    base = model.backbone.fingerprint
-
-    def evaluate() -> dict[str, float]:
-        return {name: watched(model, rows, form, recipe.training.precision) for name, rows in words.dev.items()}
-
-    def keep(scores: Mapping[str, float]) -> None:
-        file = TextModelFile(
-            backbone=recipe.backbone.name, backbone_fingerprint=base, pretrained=recipe.backbone.pretrained,
-            seed=recipe.seed, tuned=recipe.backbone.tuned, method=dict(method), max_input=recipe.text.max_input,
-            max_target=recipe.text.max_target, precision=recipe.training.precision, experts=tuple(model.names),
-        )  # fmt: skip
-        save_text_model(
-            folder / "model", model, file, {EXPERT: _card(recipe, model, method, tasks, words, sampler.step)}
+    def tasks(self, recipe: InstructionRecipe) -> tuple[TaskSummary, ...]:
+        return tuple(
+            summary(task, recipe.examples, split_of(recipe, task), recipe.scored_examples)
+            for task in _tested(self._suite(recipe), recipe.hold_out)
         )
 
-    with Monitor(folder, f"without {folder.name}", quiet=quiet) as monitor:
-        train(model, objective, sampler, ledger, recipe.training, Hooks(evaluate, keep), monitor, folder, recipe.seed)
-    write_json(folder / "ledger.json", ledger.summary())
+    def held_out(self, recipes: Sequence[InstructionRecipe]) -> tuple[HeldOut, ...]:
+        parts = [part for recipe in recipes if not recipe.untuned for part in self._parts(recipe)]
+        return tuple({part.name: _held_out(part.certificate) for part in parts if part.certificate}.values())
+
+    def place(self, recipe: InstructionRecipe, clusters: tuple[str, ...]) -> Path:
+        """The folder of a model: of the one model of a run alone, the folder itself."""
+        name = Part(clusters, None, [], []).name
+        if self.alone:
+            return self.root if len(recipe.groups()) == 1 else self.root / name
+        return self.root / "models" / recipe.model_key() / f"seed-{recipe.seed}" / name
+
+    def _trained(self, recipe: InstructionRecipe, part: Part, quiet: bool) -> Training:
+        with claimed(self.place(recipe, part.clusters)) as folder:
+            done = trained(folder)
+            if done is not None:
+                return done
+            if part.certificate:
+                self._keep(part.certificate, part.name)
+            model = fresh_model(recipe, pretrained=recipe.backbone.pretrained)
+            form = model.backbone.text_format(recipe.text.max_input, recipe.text.max_target)
+            words = word_tasks(recipe, part.training, part.certificate, form, model.backbone.tokenizer)
+            label = f"without {', '.join(part.clusters)}" if part.clusters else "all tasks"
+            return train_model(recipe, model, part.training, words, folder, label=label, quiet=quiet)
+
+    def _parts(self, recipe: InstructionRecipe) -> Iterator[Part]:
+        suite = self._suite(recipe)
+        for clusters in recipe.groups():
+            certificate = None if recipe.untuned or not clusters else self._certificate(suite, clusters)
+            training = [] if recipe.untuned else training_tasks(recipe, suite, certificate)
+            yield Part(clusters, certificate, _tested(suite, clusters), training)
+
+    def _suite(self, recipe: InstructionRecipe) -> Suite:
+        key = recipe.suite, recipe.tasks
+        if key not in self._suites:
+            suite = load_suite(recipe.suite)
+            self._suites[key] = suite.subset(recipe.tasks) if recipe.tasks is not None else suite
+        return self._suites[key]
+
+    def _certificate(self, suite: Suite, clusters: tuple[str, ...]) -> Certificate:
+        """The certificate kept in the folder, or a new one. Raises UserError when the kept one does not hold."""
+        name = Part(clusters, None, [], []).name
+        if name not in self._certificates:
+            path = self.root / "certificates" / f"{name}.json"
+            kept = read_certificate(path) if path.exists() else None
+            faults = verify(kept, suite) if kept else []
+            if faults:
+                raise UserError(f"does not hold: {faults[0]}", where=path, fix="name another folder for the results")
+            self._certificates[name] = kept or hold_out(suite, clusters)
+        return self._certificates[name]
+
+    def _keep(self, certificate: Certificate, name: str) -> None:
+        folder = self.root / "certificates"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / f"{name}.json").exists():
+            certificate.write(folder / f"{name}.json")
+
+    def _tuning_clusters(self, recipe: InstructionRecipe) -> int | None:
+        """How many clusters are trained on, where that is the same for all models."""
+        counts = {
+            len({name for task in part.training for name in task.clusters if name in (recipe.train_clusters or {name})})
+            for part in self._parts(recipe)
+        }
+        return counts.pop() if len(counts) == 1 and not recipe.untuned else None
 
 
-@torch.inference_mode()
-def watched(model: TextModel, rows: TextEncoded, form: TextFormat, precision: str) -> float:
-    """Mean log-probability of the target tokens of a few rows, in nats: the higher, the better."""
-    device = next(model.parameters()).device
-    values = []
-    for start in range(0, len(rows), 32):
-        few = list(range(start, min(start + 32, len(rows))))
-        batch = collate_text([rows], [0] * len(few), few, form).to(device)
-        with computing_in(precision, device):
-            values.append(model(batch).float().cpu())
-    return float(torch.cat(values).mean())
+def answers_of_part(recipe: InstructionRecipe, model: TextModel, tasks: Sequence[Task]) -> dict[str, Templated]:
+    """Answers of a model's one expert to tasks, zero-shot or with exemplars."""
+    model.to(Accelerator().device)
+    form = model.backbone.text_format(recipe.text.max_input, recipe.text.max_target)
+    found = {}
+    for task in tasks:
+        split, dev = split_of(recipe, task), _dev_split(recipe, task)
+        found[task.name] = ask(
+            model, 0, task, recipe.score_templates, split, recipe.scored_examples, form, _asking(recipe),
+            dev=(dev, recipe.dev_examples) if dev and recipe.dev_examples else None,
+        )  # fmt: skip
+    return found
 
 
-def _card(
-    recipe: InstructionRecipe,
-    model: TextModel,
-    method: Mapping[str, object],
-    tasks: list[Task],
-    words: Worded,
-    step: int,
-) -> Card:
-    backbone = model.backbone
-    fingerprints = "".join(data_fingerprint(rows) for rows in words.train.values())
-    versions = {key: value for key, value in machine().items() if key in ("multigraft", "torch", "transformers")}
-    return Card(
-        task=", ".join(words.train),
-        method=dict(method),
-        backbone=recipe.backbone.name,
-        backbone_fingerprint=backbone.weights_fingerprint() if model.tuned else backbone.fingerprint,
-        tokenizer_fingerprint=tokenizer_fingerprint(backbone.tokenizer),
-        data_fingerprint=sha256(fingerprints.encode()).hexdigest(),
-        template=", ".join(dict.fromkeys(one.name for task in tasks for one in training_templates(recipe, task))),
-        seed=recipe.seed,
-        steps=step,
-        scores={},
-        licence="; ".join(dict.fromkeys(task.licence for task in tasks if task.licence)),
-        parents=(),
-        versions=versions,
+def split_of(recipe: InstructionRecipe, task: Task) -> str:
+    """The split that a task is scored on: its test split where it lacks the one that is asked for."""
+    return recipe.score_on if recipe.score_on in task.split_names() else "test"
+
+
+def _dev_split(recipe: InstructionRecipe, task: Task) -> str | None:
+    """Where the best template is chosen. A held-out task's training rows were not trained on."""
+    scored = split_of(recipe, task)
+    return next((name for name in ("validation", "train") if name in task.split_names() and name != scored), None)
+
+
+def _asking(recipe: InstructionRecipe) -> Asking:
+    return Asking(
+        norm=recipe.norm,
+        options=recipe.options,
+        shots=recipe.shots,
+        max_tokens=recipe.text.max_target,
+        precision=recipe.training.precision,
     )
 
 
-def write_answers(folder: Path, answers: Mapping[str, Templated]) -> None:
-    """Keep answers, so that nothing is asked twice."""
-    with new_folder(folder) as new:
-        arrays = {f"{name}/{key}": np.ascontiguousarray(getattr(one, key)) for name, one in answers.items()
-                  for key in ("targets", "answers")}  # fmt: skip
-        save_file(arrays, new / "answers.safetensors")
-        write_json(new / "answers.json", {name: [one.metric, *one.templates] for name, one in answers.items()})
+def _answer_ms(recipe: InstructionRecipe, model: TextModel, task: Task) -> float:
+    """Milliseconds to put one question of the task to the model: the median of a few times."""
+    form = model.backbone.text_format(recipe.text.max_input, recipe.text.max_target)
+    times = []
+    for _ in range(TIMED):
+        begin = time.perf_counter()
+        ask(model, 0, task, "no template", split_of(recipe, task), 1, form, _asking(recipe))
+        times.append(1000 * (time.perf_counter() - begin))
+    return float(np.median(times))
 
 
-def read_answers(folder: Path) -> dict[str, Templated] | None:
-    """What `write_answers` kept, or None where there is nothing."""
-    path = folder / "answers.json"
-    if not path.exists():
-        return None
-    arrays = load_file(folder / "answers.safetensors")
+def _overlapping(recipe: InstructionRecipe, part: Part) -> dict[str, tuple[int, ...]]:
+    """Per tested task: the scored rows that a training text gives away."""
+    if not part.tested:
+        return {}
+    scored = {task.name: task.examples(split_of(recipe, task), recipe.scored_examples) for task in part.tested}
+    rows = ["\n".join(example.inputs) for examples in scored.values() for example in examples]
+    training = (
+        "\n".join(example.inputs) for task in part.training for example in training_rows(recipe, task, part.certificate)
+    )
+    found, first = overlaps(rows, training), 0
+    by_task = {}
+    for name, examples in scored.items():
+        by_task[name] = tuple(np.flatnonzero(found[first : first + len(examples)]).tolist())
+        first += len(examples)
+    return by_task
+
+
+def _tested(suite: Suite, clusters: Sequence[str]) -> list[Task]:
+    return [task for task in suite.tasks.values() if set(clusters).intersection(task.clusters)]
+
+
+def _trained_parameters(model: TextModel) -> int:
+    return model.bank.stack.width + (model.shared_parameters() if model.tuned else 0)
+
+
+def _ledger(trainings: Mapping[str, Training]) -> dict[str, dict[str, float]]:
+    """Of all models; the tasks of one are told from those of another where there are several."""
+    alone = len(trainings) == 1
     return {
-        name: Templated(metric, tuple(templates), arrays[f"{name}/targets"], arrays[f"{name}/answers"])
-        for name, (metric, *templates) in json.loads(path.read_text()).items()
+        task if alone else f"{task} (without {name})": entry
+        for name, training in trainings.items()
+        for task, entry in training.ledger.items()
     }
+
+
+def _held_out(certificate: Certificate) -> HeldOut:
+    dropped = {name: len(certificate.dropped(name)) for name in certificate.trained_on}
+    return HeldOut(
+        clusters=certificate.clusters,
+        tasks=certificate.held_out,
+        trained_on=certificate.trained_on,
+        left_out={
+            one.task: "; ".join(reason.text for reason in one.reasons)
+            for one in certificate.left_out
+            if one.task not in certificate.held_out
+        },
+        dropped={name: count for name, count in dropped.items() if count},
+        seal=certificate.seal,
+    )

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from accelerate import Accelerator
 
 from multigraft.backbones.load import load_backbone
-from multigraft.evaluation.scoring import predict_tasks, score_tasks
-from multigraft.library.card import Card, data_fingerprint, tokenizer_fingerprint
+from multigraft.evaluation.scoring import answer_ms, predict_tasks, score_tasks, targets
+from multigraft.evaluation.template_statistics import Templated
+from multigraft.library.card import Card, data_fingerprint
 from multigraft.library.model_folder import ModelFile, build_model, load_model, save_model
 from multigraft.methods.joint import JointModel
 from multigraft.mixing.ledger import Ledger
-from multigraft.runinfo import machine, peak_memory_mb, reset_peak_memory
-from multigraft.strategies.data import Data
-from multigraft.strategies.recipe import Recipe
-from multigraft.strategies.runs import RunResult, answer_ms, finished, keep_result, predictions_of
+from multigraft.runinfo import peak_memory_mb, reset_peak_memory
+from multigraft.strategies.cards import maker
+from multigraft.strategies.comparison import Comparison, RunRecipe
+from multigraft.strategies.data import Data, check, load_data
+from multigraft.strategies.recipe import CompareRecipe, Recipe
+from multigraft.strategies.record import summary
+from multigraft.strategies.results import TaskSummary
+from multigraft.strategies.runs import RunResult, answers_of, finished, keep_result
 from multigraft.strategies.sampling import sampler_of
+from multigraft.strategies.strategy import Strategy
 from multigraft.training.loop import Hooks, train
 from multigraft.training.monitor import Monitor
 from multigraft.training.objective import HeadObjective
@@ -33,18 +41,18 @@ def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> Run
     done = finished(folder)
     if done is not None:
         return done
-    result, predictions = (_separate if recipe.separate else _joint)(recipe, data, folder, quiet)
+    result, answers = (_separate if recipe.separate else _joint)(recipe, data, folder, quiet)
     accelerator = Accelerator()
     if accelerator.is_main_process:
-        keep_result(folder, result, predictions, data)
+        keep_result(folder, result, answers)
     accelerator.wait_for_everyone()
     return result
 
 
-def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
+def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, Templated]]:
     """One model per task; each draws as many rows as the schedule would have given its task in a joint run."""
     parts: list[RunResult] = []
-    predictions: dict[str, np.ndarray] = {}
+    answers: dict[str, Templated] = {}
     sampler = sampler_of(data.train, recipe.parsed_schedule(), recipe.training, recipe.seed)
     planned = dict(zip(sampler.names, sampler.planned().sum(0).tolist(), strict=True))
     shares = separate_steps(planned, recipe.training.batch_size)
@@ -52,7 +60,7 @@ def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[Ru
         training = recipe.training.model_copy(update={"steps": shares[task.name], "passes": None})
         alone = recipe.model_copy(update={"separate": False, "tasks": (task.name,), "training": training})
         parts.append(run(alone, data.only(task.name), folder / task.name, quiet=quiet))
-        predictions[task.name] = predictions_of(folder / task.name)[task.name][1]
+        answers |= answers_of(folder / task.name)
     result = RunResult(
         scores={name: score for part in parts for name, score in part.scores.items()},
         parameters=sum(part.parameters for part in parts),
@@ -67,7 +75,7 @@ def _separate(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[Ru
         draws={},
         curve={},
     )
-    return result, predictions
+    return result, answers
 
 
 def separate_steps(planned: Mapping[str, float], batch_size: int) -> dict[str, int]:
@@ -76,7 +84,7 @@ def separate_steps(planned: Mapping[str, float], batch_size: int) -> dict[str, i
     return {name: max(1, int(steps)) for name, steps in zip(planned, np.diff(bounds), strict=True)}
 
 
-def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, np.ndarray]]:
+def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunResult, dict[str, Templated]]:
     """One model for all tasks of `data`."""
     reset_peak_memory()
     model = _model(recipe, data)
@@ -121,7 +129,11 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
         draws={name: tuple(shares) for name, shares in ledger.drawn_shares().items()},
         curve={key: tuple(values) for key, values in monitor.curve().items()},
     )
-    return result, predictions
+    answers = {
+        task.name: Templated(task.metric, ("",), targets(data.scored[task.name]), predictions[task.name][None, None])
+        for task in data.tasks
+    }
+    return result, answers
 
 
 def _model(recipe: Recipe, data: Data) -> JointModel:
@@ -155,25 +167,44 @@ def _model_file(recipe: Recipe, data: Data, fingerprint: str) -> ModelFile:
 
 
 def _cards(model: JointModel, recipe: Recipe, data: Data, scores: Mapping[str, float], step: int) -> dict[str, Card]:
-    backbone = model.backbone
-    fingerprint = backbone.weights_fingerprint() if model.tuned else backbone.fingerprint
-    tokenizer = tokenizer_fingerprint(backbone.tokenizer)
-    versions = {key: value for key, value in machine().items() if key in ("multigraft", "torch", "transformers")}
+    make = maker(model, recipe.backbone.name, recipe.method, recipe.seed, step)
     return {
-        task.name: Card(
+        task.name: make(
             task=task.name,
-            method=recipe.method,
-            backbone=recipe.backbone.name,
-            backbone_fingerprint=fingerprint,
-            tokenizer_fingerprint=tokenizer,
             data_fingerprint=data_fingerprint(data.train[task.name]),
-            template=None,
-            seed=recipe.seed,
-            steps=step,
             scores={task.metric: scores[task.name]},
             licence=task.licence,
-            parents=(),
-            versions=versions,
         )
         for task in data.tasks
     }
+
+
+class Multitask(Strategy):
+    """Rows of a comparison that share an encoder; the data is read and encoded once for all that read the same."""
+
+    name: ClassVar[str] = "multitask"
+    recipe: ClassVar[type[RunRecipe]] = Recipe
+    comparison: ClassVar[type[Comparison]] = CompareRecipe
+
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
+        super().__init__(root, alone=alone)
+        self._data: dict[str, Data] = {}
+
+    def check(self, recipe: Recipe) -> None:
+        check(recipe, self._of(recipe))
+
+    def run(self, recipe: Recipe, folder: Path, *, quiet: bool) -> RunResult:
+        return run(recipe, self._of(recipe), folder, quiet=quiet)
+
+    def tasks(self, recipe: Recipe) -> tuple[TaskSummary, ...]:
+        return tuple(
+            summary(task, recipe.cap(task.name), recipe.score_on, recipe.scored_examples)
+            for task in self._of(recipe).tasks
+        )
+
+    def _of(self, recipe: Recipe) -> Data:
+        key = json.dumps([recipe.suite, recipe.tasks, recipe.examples, recipe.scored_examples, recipe.score_on,
+                          recipe.backbone.name, recipe.training.max_length])  # fmt: skip
+        if key not in self._data:
+            self._data[key] = load_data(recipe)
+        return self._data[key]

@@ -1,22 +1,17 @@
-"""Recipes: what to train on what, as values only."""
+"""Recipes of multitask learning: what to train on what, as values only."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
-from multigraft.errors import UserError
 from multigraft.methods.base import METHODS, method_record, parse_method
 from multigraft.methods.heads import PoolerKind, Pooling
 from multigraft.mixing.schedule import Schedule, parse
-from multigraft.settings import Record, build, read_yaml
-from multigraft.training.settings import TrainingSettings
+from multigraft.settings import Record
+from multigraft.strategies.comparison import Comparison, Group, RunRecipe
 
 
 class BackboneSettings(Record):
@@ -36,16 +31,13 @@ class BackboneSettings(Record):
         return self.pooler or ("shared" if self.tuned else "per_task")
 
 
-class Recipe(Record):
-    """One way of sharing on one suite: what `multigraft train` runs."""
+class Recipe(RunRecipe):
+    """One way of sharing an encoder on one suite (arXiv 1902.02671)."""
 
-    suite: str = Field(description="embedded name or folder")
-    tasks: tuple[str, ...] | None = Field(None, min_length=1, description="only these tasks of the suite")
+    strategy: Literal["multitask"] = "multitask"
     examples: PositiveInt | dict[str, PositiveInt] | None = Field(
         None, description="at most this many training rows of each task, or of each task by name"
     )
-    scored_examples: int | None = Field(None, gt=0, description="at most this many rows of each scored split")
-    score_on: str = Field("validation", description="split of the final scores")
     backbone: BackboneSettings = BackboneSettings()
     separate: bool = Field(
         False,
@@ -53,8 +45,6 @@ class Recipe(Record):
     )
     method: dict[str, Any] = Field("heads_only", validate_default=True, description="task modules")
     schedule: dict[str, Any] = Field("annealed", validate_default=True, description="which task comes next")
-    training: TrainingSettings
-    seed: int = Field(0, ge=0)
 
     @field_validator("method", mode="before")
     @classmethod
@@ -68,11 +58,26 @@ class Recipe(Record):
         return {"name": schedule.name, **json.loads(schedule.model_dump_json())}
 
     @property
-    def strategy(self) -> Literal["separate", "shared", "module"]:
-        """Which way of sharing the recipe is."""
+    def group(self) -> Group:
         if self.separate:
             return "separate"
         return "shared" if self.method["name"] == "heads_only" else "module"
+
+    @property
+    def backbone_name(self) -> str:
+        return self.backbone.name
+
+    @property
+    def tuned(self) -> bool:
+        return self.backbone.tuned
+
+    @property
+    def method_name(self) -> str | None:
+        return self.method["name"] if self.group == "module" else None
+
+    @property
+    def schedule_name(self) -> str:
+        return "" if self.separate else str(self.schedule["name"])
 
     def cap(self, task: str) -> int | None:
         """At most this many training rows of a task."""
@@ -82,16 +87,13 @@ class Recipe(Record):
         """The schedule with its settings."""
         return parse(self.schedule, "schedule")
 
-    def key(self) -> str:
-        """Name of the run's folder: readable, and different for different settings; the seed is left out."""
-        record = self.model_dump(mode="json", exclude={"seed"})
-        digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:10]
+    def slug(self) -> str:
         parts = ["separate"] if self.separate else []
-        parts += [self.method["name"], self.schedule["name"], *([] if self.backbone.tuned else ["frozen"])]
-        return "-".join([*parts, digest])
+        return "-".join(
+            [*parts, self.method["name"], self.schedule["name"], *([] if self.backbone.tuned else ["frozen"])]
+        )
 
     def label(self) -> str:
-        """A name for tables, which says what differs from the defaults."""
         settings = {key: value for key, value in self.method.items() if key != "name"}
         method = METHODS.get(self.method["name"])(**settings)
         detail = method.describe()
@@ -101,58 +103,7 @@ class Recipe(Record):
         return ", ".join(parts + ([] if self.backbone.tuned else ["frozen"]))
 
 
-EQUAL = frozenset({"suite", "tasks", "scored_examples", "score_on", "seed"})  # what rows must share to be compared
+class CompareRecipe(Recipe, Comparison):
+    """Rows of multitask learning."""
 
-
-class CompareRecipe(Recipe):
-    """Several ways of sharing on equal terms: what `multigraft compare` runs.
-
-    Each row changes some values of the recipe, as in `{method: pal, training: {module_learning_rate: 1e-3}}`,
-    and may have a `label`.
-    """
-
-    title: str = "Comparison"
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    rows: tuple[dict[str, Any], ...] = Field(min_length=1, description="what each row changes")
-
-    def resolved(self, where: object = "recipe") -> list[tuple[str, Recipe]]:
-        """Label and recipe of each row.
-
-        Raises UserError for a bad row, one that is not answering the same questions, and two that are the same.
-        """
-        base = self.model_dump(mode="json", exclude={"title", "seeds", "rows"})
-        found: dict[str, tuple[str, Recipe]] = {}
-        for number, row in enumerate(self.rows):
-            changes = {key: value for key, value in row.items() if key != "label"}
-            place = f"{where}: rows.{number}"
-            for key in EQUAL.intersection(changes):
-                raise UserError(f"{key!r} is the same for all rows", where=place, fix="move it out of 'rows'")
-            recipe = build(Recipe, merged(base, changes), place)
-            if recipe.key() in found:
-                raise UserError(f"the same as row {found[recipe.key()][0]!r}", where=place, fix="remove one of the two")
-            found[recipe.key()] = (str(row.get("label") or recipe.label()), recipe)
-        return list(found.values())
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`: groups of settings key by key; a method or schedule as a whole."""
-    result = copy.deepcopy(dict(base))
-    for key, value in changes.items():
-        inner = result.get(key)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping) and key not in ("method", "schedule"):
-            result[key] = merged(inner, value)
-        else:
-            result[key] = value
-    # A run has one length: a row that states it in steps takes the place of passes, and the other way round.
-    for one, other in (("steps", "passes"), ("passes", "steps")):
-        if changes.get(one) is not None and other not in changes and other in result:
-            result[other] = None
-    return result
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The values of a recipe file. Raises UserError when it is missing or not YAML with named values."""
-    data = read_yaml(path)
-    if not isinstance(data, dict):
-        raise UserError("expected named values, as in 'suite: starter'", where=path)
-    return data
+    row_type: ClassVar[type[RunRecipe]] = Recipe

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from multigraft.settings import Record
 
 
@@ -26,8 +28,9 @@ class TaskSummary(Record):
     train_rows: int
     evaluation_rows: int
     split: str  # the split the scores are taken on
-    majority: float
-    bag_of_words: float
+    majority: float | None  # None for texts, and without training rows to learn from
+    bag_of_words: float | None  # as well; a model of this task's own training rows, also where others never saw them
+    chance: float | None = None  # answers at random; None for texts
 
 
 class Draws(Record):
@@ -51,12 +54,44 @@ class Curve(Record):
     dev_average: tuple[float, ...]
 
 
+class Wordings(Record):
+    """Scores of one task in each of its templates, in per cent, means over seeds."""
+
+    by_template: dict[str, float]
+    best: float | None  # of the template that is best on dev rows; None without any
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+
+
+class Clean(Record):
+    """Scores of one task on all rows, and on those that no training text gives away, in per cent."""
+
+    rows: int
+    overlapping: int
+    full: float
+    clean: float | None  # None when every row overlaps
+    difference: float | None  # clean - full
+    interval: tuple[float, float] | None  # 95 %, of the difference
+
+
+class HeldOut(Record):
+    """What the certificate of one model says: see `multigraft.tasks.holdout`."""
+
+    clusters: tuple[str, ...]
+    tasks: tuple[str, ...]  # that were tested
+    trained_on: tuple[str, ...]  # that could be trained on
+    left_out: dict[str, str]  # other tasks that were not, and why
+    dropped: dict[str, int]  # training rows taken out, by task, since they nearly repeat a held-out row
+    seal: str
+
+
 class Row(Record):
     """One way of sharing, measured: a row of the scoreboard."""
 
     id: str
     label: str
-    strategy: str  # separate | shared | module
+    strategy: str  # separate | shared | module | instructions | untuned
     method: str | None
     schedule: str
     tuned: bool  # is the backbone trained
@@ -72,6 +107,11 @@ class Row(Record):
     ledger: dict[str, Draws]  # of the first seed
     draws: dict[str, tuple[float, ...]]  # per task: share of the rows in each epoch, first seed
     curves: tuple[Curve, ...]
+    by_cluster: dict[str, Estimate] = Field(default_factory=dict)  # averages over the tasks of a held-out cluster
+    wordings: dict[str, Wordings] = Field(default_factory=dict)  # per task that was asked in words
+    clean: dict[str, Clean] = Field(default_factory=dict)  # per task whose rows were looked for in the training texts
+    tuning_clusters: int | None = None  # clusters that were trained on
+    series: str | None = None  # rows of one series differ in the clusters they were trained on, and in no setting else
 
 
 class Difference(Record):
@@ -97,3 +137,4 @@ class Results(Record):
     tasks: tuple[TaskSummary, ...]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
+    held_out: tuple[HeldOut, ...] = ()

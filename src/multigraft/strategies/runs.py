@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import shutil
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
+from accelerate import Accelerator
+from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
-from multigraft.batching.collate import Batch
-from multigraft.evaluation.scoring import targets
+from multigraft.errors import UserError
+from multigraft.evaluation.template_statistics import Templated
 from multigraft.files import new_folder, write_json
-from multigraft.methods.joint import JointModel
 from multigraft.settings import Record
-from multigraft.strategies.data import Data
-from multigraft.training.precision import computing_in
 
 
 class RunResult(Record):
@@ -35,16 +35,23 @@ class RunResult(Record):
     ledger: dict[str, dict[str, float]]
     draws: dict[str, tuple[float, ...]]
     curve: dict[str, tuple[float, ...]]
+    # Per task: scored rows that a training text gives away.
+    overlapping: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    tuning_clusters: int | None = None
 
 
-def keep_result(folder: Path, result: RunResult, predictions: Mapping[str, np.ndarray], data: Data) -> None:
-    """Write what `finished` and `predictions_of` read, and drop the checkpoint."""
+def keep_result(folder: Path, result: RunResult, answers: Mapping[str, Templated]) -> None:
+    """Write what `finished` and `answers_of` read, and drop the checkpoint."""
     with new_folder(folder / "result") as new:
-        save_file(
-            {name: np.ascontiguousarray(values) for name, values in predictions.items()},
-            new / "predictions.safetensors",
-        )
-        save_file({name: targets(rows) for name, rows in data.scored.items()}, new / "targets.safetensors")
+        arrays, names = {}, {}
+        for task, one in answers.items():
+            names[task] = {"metric": one.metric, "templates": one.templates, "dev": one.dev is not None}
+            for part, found in {"scored": one, "dev": one.dev}.items():
+                if found is not None:
+                    arrays[f"{task}/{part}/targets"] = np.ascontiguousarray(found.targets)
+                    arrays[f"{task}/{part}/answers"] = np.ascontiguousarray(found.answers)
+        save_file(arrays, new / "answers.safetensors")
+        write_json(new / "answers.json", names)
         write_json(new / "result.json", result.model_dump(mode="json"))
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of no more use, and three times the model's size
 
@@ -55,26 +62,33 @@ def finished(folder: Path) -> RunResult | None:
     return RunResult.model_validate_json(path.read_text()) if path.exists() else None
 
 
-def predictions_of(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Targets and predictions of a finished run, by task: n each."""
-    wanted, found = (
-        load_file(folder / "result/targets.safetensors"),
-        load_file(folder / "result/predictions.safetensors"),
-    )
-    return {name: (wanted[name], found[name]) for name in wanted}
+def answers_of(folder: Path) -> dict[str, Templated]:
+    """What a finished run answered, by task; one seed."""
+    arrays = load_file(folder / "result/answers.safetensors")
+    found = {}
+    for task, about in json.loads((folder / "result/answers.json").read_text()).items():
+
+        def part(name: str, dev: Templated | None = None, task: str = task, about: dict = about) -> Templated:  # type: ignore[type-arg]
+            targets, answers = (arrays[f"{task}/{name}/{kind}"] for kind in ("targets", "answers"))
+            return Templated(about["metric"], tuple(about["templates"]), targets, answers, dev)
+
+        found[task] = part("scored", part("dev") if about["dev"] else None)
+    return found
 
 
-@torch.inference_mode()
-def answer_ms(model: JointModel, text: Batch, precision: str, repeats: int = 9) -> float:
-    """Milliseconds to answer one text for all tasks of the model: the median over `repeats`."""
-    model.eval()
-    device = next(model.encoder.parameters()).device
-    text = text.to(device)
-    types = None if text.token_type_ids is None else text.token_type_ids[:1]
-    times = []
-    for _ in range(repeats + 2):
-        begin = time.perf_counter()
-        with computing_in(precision, device):
-            model.answer_all(text.input_ids[:1], text.attention_mask[:1], types, range(len(model.names))).cpu()
-        times.append(1000 * (time.perf_counter() - begin))
-    return float(np.median(times[2:]))
+def together(runs: list[dict[str, Templated]]) -> dict[str, Templated]:
+    """Runs of the same recipe with different seeds as one, by task."""
+    return {task: Templated.of_seeds([run[task] for run in runs]) for task in runs[0]}
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """The folder of a run, for this process only. Raises UserError when another one is at work there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            if Accelerator().is_main_process:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError("another process is at work here", where=folder, fix="wait for it to end") from None
+        yield folder

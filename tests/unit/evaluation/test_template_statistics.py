@@ -196,11 +196,24 @@ def test_averages_of_the_suite_and_of_a_cluster() -> None:
         paired(cluster, found)
 
 
-def test_other_templates_cannot_be_compared() -> None:
-    a = right(exactly([0.2, 0.4]))
-    b = Templated("accuracy", ("t0", "other"), a.targets, a.answers)
-    with pytest.raises(ValueError, match="templates"):
-        paired(resample_templates({"a": a}, resamples=5), resample_templates({"a": b}, resamples=5))
+def test_other_templates_are_drawn_independently() -> None:
+    """The same answers in the same templates differ by nothing; in others by as much as the templates may."""
+    a = right(exactly([0.1, 0.3, 0.5, 0.7, 0.9], 400))
+    b = Templated("accuracy", tuple("vwxyz"), a.targets, a.answers)
+    first, same, other = (resample_templates({"a": task}, resamples=400) for task in (a, a, b))
+    assert paired(first, same).interval == (0.0, 0.0)
+    low, high = paired(first, other).interval
+    assert low < -15 < 15 < high
+
+
+def test_seeds_are_put_together() -> None:
+    run = drawn(0, seeds=1)
+    one = Templated(run.metric, run.templates, run.targets, run.answers, run)
+    both = Templated.of_seeds([one, one])
+    assert both.answers.shape == (2, *run.answers.shape[1:])
+    assert both.dev is not None
+    assert np.array_equal(both.scores()[1], run.scores()[0])
+    assert Templated.of_seeds([run]).dev is None
 
 
 def test_same_seed_same_resamples_in_any_order_of_tasks() -> None:

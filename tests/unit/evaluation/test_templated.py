@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from multigraft.backbones.tiny import tiny_text_backbone
-from multigraft.evaluation.templated import Asking, answer, chance, targets_of
+from multigraft.evaluation import templated
+from multigraft.evaluation.cache import Cache
+from multigraft.evaluation.templated import Asking, Kept, answer, chance, targets_of
 from multigraft.methods.bank import Bank
 from multigraft.methods.heads_only import HeadsOnly
+from multigraft.methods.lora import LoRA
 from multigraft.methods.text_model import TextModel
 from multigraft.tasks.outputs import Example
 from multigraft.tasks.task import Task
@@ -55,6 +63,52 @@ def test_every_example_is_asked_in_every_template(model: TextModel, kind: str, s
     assert np.array_equal(one.answers[0, 0, 0], found.answers[0, 1, 2])
     if kind == "number":
         assert set(found.answers.ravel()) <= {1.0, 2.0, 3.0, 4.0, 5.0}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_what_was_answered_is_not_asked_again(
+    model: TextModel, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, form, task = ROWS[kind], model.backbone.text_format(38, 4), task_of(kind)
+    asked: list[int] = []
+    for name in ("score_options", "generate"):
+        plain = getattr(templated, name)
+
+        def spy(*arguments: Any, plain: Any = plain, **named: Any) -> Any:
+            asked.append(1)
+            return plain(*arguments, **named)
+
+        monkeypatch.setattr(templated, name, spy)
+
+    def ask(kept: Kept | None, templates: Sequence[Template] = TEMPLATES, **changes: Any) -> tuple[np.ndarray, int]:
+        asked.clear()
+        asking = Asking(**{"max_tokens": 4, "precision": "fp32", **changes})
+        return answer(model, 0, task, rows, templates, form, asking, rows, kept=kept).answers, len(asked)
+
+    kept = Kept(Cache(tmp_path), model.fingerprint(0))
+    plain, _ = ask(None)
+    first, times = ask(kept)
+    assert times == 2
+    assert np.array_equal(first, plain)
+    again, times = ask(kept)
+    assert times == 0
+    assert np.array_equal(again, first)
+    other = Template(name="b", input="who is {{ x }}")  # another wording under a known name
+    assert ask(kept, [TEMPLATES[0], other])[1] == 1
+    for changes in ({"shots": 1}, {"norm": "bytes"}, {"options": False}, {"max_tokens": 3}):
+        assert ask(kept, **changes)[1] == 2
+    assert ask(Kept(kept.cache, "another model"))[1] == 2
+
+
+def test_fingerprints_tell_weights_and_experts_apart() -> None:
+    backbone = tiny_text_backbone("t5")
+    model = TextModel(backbone, Bank(LoRA(), backbone, ["one", "two"]), tuned=False)
+    one, two = model.fingerprint(0), model.fingerprint(1)
+    assert one != two
+    assert model.fingerprint(0) == one
+    with torch.no_grad():
+        next(iter(model.language_model.parameters()))[0] += 1
+    assert model.fingerprint(0) != one
 
 
 def test_the_score_of_chance() -> None:

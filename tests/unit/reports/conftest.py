@@ -7,7 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from multigraft.strategies.results import Curve, Difference, Draws, Estimate, Results, Row, TaskSummary
+from multigraft.strategies.results import (
+    Clean,
+    Curve,
+    Difference,
+    Draws,
+    Estimate,
+    HeldOut,
+    Results,
+    Row,
+    TaskSummary,
+    Wordings,
+)
 
 # name, cluster, kind, metric, training rows, evaluation rows, majority, bag of words, one model's score
 TASKS = (
@@ -34,12 +45,70 @@ ROWS = (
     ("pal-square_root", "PAL", "module", "pal", "square_root", True, 1.3, 1.131, 17.4, 15.7),
 )
 PLAIN_MODEL = 22_713_216
+# name, cluster, metric, training rows, evaluation rows, chance, majority, bag of words, the untuned model's score
+IN_WORDS = (
+    ("rte", "nli", "accuracy", 2490, 277, 50.0, 52.7, 54.2, 49.5),
+    ("cb", "nli", "macro_f1", 250, 56, 30.1, 22.2, 41.0, 27.3),
+    ("mnli", "nli", "accuracy", 30_000, 500, 33.3, 35.4, 41.9, 34.8),
+    ("piqa", "commonsense", "accuracy", 16_113, 500, 50.0, 50.5, 52.6, 55.2),
+    ("copa", "commonsense", "accuracy", 400, 100, 50.0, 55.0, 49.0, 57.0),
+    ("social_iqa", "commonsense", "accuracy", 30_000, 500, 33.3, 33.6, 38.8, 36.1),
+    ("sciq", "closed_book_qa", "exact_match", 11_679, 500, None, None, None, 3.1),
+    ("web_questions_in_one_line", "closed_book_qa", "token_f1", 3778, 500, None, None, None, 2.0),
+    ("arc_easy", "closed_book_qa", "accuracy", 0, 500, 25.0, None, None, 28.4),
+)
+# id, label, strategy, schedule, clusters trained on, series, gain by cluster
+TUNED = (
+    ("untuned", "untuned", "untuned", "", None, None, (0.0, 0.0, 0.0)),
+    ("untuned-4", "untuned, 4 shots", "untuned", "", None, None, (1.2, 0.6, 1.9)),
+    ("all", "all clusters", "instructions", "proportional", 11, "4b1d0e77aa", (9.5, 0.7, -1.4)),
+    ("one", "1 cluster", "instructions", "proportional", 1, "4b1d0e77aa", (-1.0, -2.4, -2.9)),
+    ("two", "2 clusters", "instructions", "proportional", 2, "4b1d0e77aa", (2.0, -1.0, -2.2)),
+    ("four", "4 clusters", "instructions", "proportional", 4, "4b1d0e77aa", (5.1, 0.2, -1.0)),
+    ("eight", "8 clusters", "instructions", "proportional", 8, "4b1d0e77aa", (8.3, 0.4, -1.2)),
+    ("name", "name only", "instructions", "proportional", 11, None, (4.0, -0.9, -1.9)),
+    ("no_template", "no template", "instructions", "proportional", 11, None, (1.5, -1.8, -2.4)),
+)
+TEMPLATES = ("does it follow", "can you infer", "true or false", "judge the claim", "in one word")
 
 
 @pytest.fixture(name="example")
 def builder() -> Callable[..., Results]:
     """The builder of examples."""
     return example
+
+
+@pytest.fixture(name="instructed")
+def instructed_builder() -> Callable[..., Results]:
+    """The builder of examples of instruction tuning."""
+    return instructed
+
+
+def instructed(seed: int = 0, seeds: int = 2, tasks: int = 9) -> Results:
+    """Instruction tuning measured on three held-out clusters, the last of them partly answered in free text."""
+    random = np.random.default_rng(seed)
+    chosen, numbers = IN_WORDS[:tasks], tuple(range(seeds))
+    measured = [_worded_row(random, way, chosen, numbers if way[2] != "untuned" else (0,)) for way in TUNED]
+    return Results(
+        title="Instructions for a small model",
+        suite="flan",
+        backbone="pocket",
+        examples=30_000,
+        created="2025-02-28T12:00:00Z",
+        machine={"processor": "two cores of a made-up kind", "memory": "8 GB"},
+        settings={"suite": "flan", "seeds": list(numbers), "hold_out": ["nli", "commonsense", "closed_book_qa"]},
+        tasks=tuple(
+            TaskSummary(
+                name=name, cluster=cluster, kind="text" if metric in ("exact_match", "token_f1") else "choice",
+                metric=metric, train_rows=train, evaluation_rows=evaluated, split="validation", majority=majority,
+                bag_of_words=words, chance=chance,
+            )
+            for name, cluster, metric, train, evaluated, chance, majority, words, _ in chosen
+        ),
+        rows=tuple(measured),
+        differences=_differences(measured),
+        held_out=tuple(_held_out(cluster, chosen) for cluster in _clusters(chosen)),
+    )  # fmt: skip
 
 
 def example(seed: int = 0, tasks: int = 8, rows: int = 10, seeds: int = 3, epochs: int = 12) -> Results:
@@ -97,6 +166,69 @@ def _row(random: np.random.Generator, way: tuple, tasks: tuple, seeds: tuple[int
         draws=shares,
         curves=tuple(_curve(random, number, average.mean, epochs) for number in seeds) if epochs else (),
     )  # fmt: skip
+
+
+def _clusters(tasks: tuple) -> list[str]:
+    return list(dict.fromkeys(task[1] for task in tasks))
+
+
+def _worded_row(random: np.random.Generator, way: tuple, tasks: tuple, seeds: tuple[int, ...]) -> Row:
+    key, label, strategy, schedule, count, series, gains = way
+    scores, wordings, clean = {}, {}, {}
+    for name, cluster, _, _, rows, _, _, _, base in tasks:
+        mean = max(base + gains[_clusters(IN_WORDS).index(cluster)] * float(random.uniform(0.6, 1.4)), 2.5)
+        sampling = 100 * np.sqrt(mean / 100 * (1 - mean / 100) / rows)
+        scores[name] = _estimate(random, mean, 0.5, sampling, len(seeds))
+        by_template = scores[name].mean + np.clip(1.2 * base / 30 * random.standard_normal(len(TEMPLATES)), -6, 6)
+        names = TEMPLATES if key not in ("name", "no_template") else TEMPLATES[:1]
+        low, median, high = np.quantile(by_template[: len(names)], (0.25, 0.5, 0.75))
+        wordings[name] = Wordings(
+            by_template=dict(zip(names, map(float, by_template))), best=None if name == "arc_easy" else float(high),
+            lower_quartile=float(low), median=float(median), upper_quartile=float(high),
+        )  # fmt: skip
+        if strategy == "instructions":
+            clean[name] = _clean(random, rows, scores[name].mean, {"cb": rows, "copa": 0}.get(name, rows // 20))
+    averages = {
+        cluster: _estimate(
+            random, float(np.mean([scores[t[0]].mean for t in tasks if t[1] == cluster])), 0.3, 1.6, len(seeds)
+        )
+        for cluster in _clusters(tasks)
+    }
+    middle = float(np.mean([score.mean for score in scores.values()]))
+    return Row(
+        id=key, label=label, strategy=strategy, method=None, schedule=schedule, tuned=strategy == "instructions",
+        seeds=seeds, scores=scores, average=_estimate(random, middle, 0.25, 0.6, len(seeds)), parameters=PLAIN_MODEL,
+        trained_parameters=PLAIN_MODEL if strategy == "instructions" else 0, relative=1.0,
+        train_seconds=1500.0 if strategy == "instructions" else 0.0, peak_memory_mb=0.0, answer_ms=0.0, ledger={},
+        draws={}, curves=(), by_cluster=averages, wordings=wordings, clean=clean, tuning_clusters=count, series=series,
+    )  # fmt: skip
+
+
+def _clean(random: np.random.Generator, rows: int, full: float, overlapping: int) -> Clean:
+    if overlapping == rows:
+        return Clean(rows=rows, overlapping=rows, full=full, clean=None, difference=None, interval=None)
+    gap = float(random.uniform(-2, 0.5)) if overlapping else 0.0
+    half = 0.8 if overlapping else 0.0
+    return Clean(
+        rows=rows, overlapping=overlapping, full=full, clean=full + gap, difference=gap,
+        interval=(gap - half, gap + half),
+    )  # fmt: skip
+
+
+def _held_out(cluster: str, tasks: tuple) -> HeldOut:
+    tested = tuple(task[0] for task in tasks if task[1] == cluster)
+    return HeldOut(
+        clusters=(cluster,),
+        tasks=tested,
+        trained_on=("sst2", "imdb", "ag_news", "dbpedia", "trec", "cola", "tweet_irony", "boolq", "dream"),
+        left_out={
+            "qqp": f"belongs to paraphrase, declared excluded with {cluster}",
+            "sick_r": f"texts from SICK, as in the held-out {', '.join(tested)}; "
+            "has no split 'train'; for evaluation only",
+        },
+        dropped={"sst2": 0, "dream": 117, "boolq": 1204},
+        seal="5f3c" * 16,
+    )
 
 
 def _shares(schedule: str, tasks: tuple, epochs: int) -> dict[str, tuple[float, ...]]:

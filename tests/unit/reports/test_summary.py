@@ -105,3 +105,27 @@ def test_one_way_alone_makes_no_comparisons(example: Example) -> None:
         "Fewest parameters",
         "Against a bag of words",
     ]
+
+
+def test_a_bag_of_words_is_said_to_have_seen_the_task(example: Example, instructed: Example) -> None:
+    assert "zero-shot" not in about(example(), "Against a bag of words").text
+    found = about(instructed(tasks=6), "Against a bag of words")
+    assert "not shown to be above it: untuned" in found.answer
+    assert found.text.endswith("zero-shot ways have never seen.")
+    # texts have none, so there is no average to compare with
+    assert "of the 6 tasks that have it" in about(instructed(), "Against a bag of words").answer
+    texts = tuple(task for task in instructed().tasks if task.kind == "text")
+    found = findings(instructed().model_copy(update={"tasks": texts}))
+    assert not [one for one in found if one.title.startswith("Against")]
+
+
+def test_what_was_not_trained_is_neither_counted_as_one_seed_nor_fastest(instructed: Example) -> None:
+    assert about(instructed(), "How sure").text.endswith("Seeds per way: 2.")
+    assert "not for another training run" in about(instructed(seeds=1), "How sure").text
+    found = about(instructed(), "Shortest training")
+    assert found.answer == "all clusters, 25.0 min"
+    assert found.text.startswith("Times")  # no time to answer, and no memory, was measured
+
+
+def test_equal_sizes_are_said_to_be_equal(instructed: Example) -> None:
+    assert about(instructed(), "Fewest parameters").answer == "the same in every way: 1.00× one model"

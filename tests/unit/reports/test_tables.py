@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from multigraft.errors import UserError
-from multigraft.reports import tables
+from multigraft.reports import figures, tables
 from multigraft.reports.board import board, ordered
 from multigraft.strategies.results import Difference, Results
 
@@ -117,3 +117,55 @@ def test_markup_in_names_is_printed_as_it_is(example: Example) -> None:
     results = example(tasks=1, rows=1)
     odd = results.rows[0].model_copy(update={"label": "[red]x[/] [/nope]"})
     assert "[red]x[/] [/nope]" in printed(results.model_copy(update={"rows": (odd,)}), 100)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_clusters_and_certificates_follow_the_scoreboard(instructed: Example, width: int) -> None:
+    results = instructed()
+    text = printed(results, width)
+    assert max(map(len, text.splitlines())) <= width
+    for row in results.rows:
+        for value in row.by_cluster.values():
+            assert figures.estimate(value) in text
+    certificates = text[text.index("nli held out") :].split()
+    assert " ".join(certificates).count("seal 5f3c5f3c") == 3
+
+
+def test_untuned_ways_come_first_and_instructions_last(example: Example, instructed: Example) -> None:
+    results = instructed()
+    rows = (*results.rows[2:4], *example().rows, *results.rows[4:], *results.rows[:2])
+    ids = [row.id for row in ordered(results.model_copy(update={"rows": rows}))]
+    assert ids[:4] == ["untuned", "untuned-4", "separate", "shared-annealed"]
+    assert ids[-8:] == ["pal-square_root", "all", "one", "two", "four", "eight", "name", "no_template"]
+
+
+def test_a_baseline_averages_only_what_is_known_for_every_task(instructed: Example) -> None:
+    names = ["chance", "majority", "bag of words"]
+    texts, choices = board(instructed()), board(instructed(tasks=6))
+    assert [line.name for line in texts.baselines] == [line.name for line in choices.baselines] == names
+    assert not any("average" in line.cells and line.cells["average"].value for line in texts.baselines)
+    chance = choices.baselines[0].cells
+    assert chance["average"].value == pytest.approx((50 + 30.1 + 33.3 + 50 + 50 + 33.3) / 6)
+    assert "task:sciq" not in texts.baselines[0].cells
+    task = instructed().tasks[6]
+    assert board(instructed().model_copy(update={"tasks": (task,)})).baselines == ()
+
+
+def test_what_was_not_measured_has_no_column_and_what_cost_nothing_no_figure(instructed: Example) -> None:
+    found = board(instructed())
+    assert [column.key for column in found.columns if not column.task] == ["average", "relative", "train"]
+    assert found.lines[0].cells["train"].text == figures.NONE
+    assert not any(line.cells["relative"].best for line in found.lines)  # all the same
+
+
+def test_rows_with_one_seed_among_others_are_explained(example: Example, instructed: Example) -> None:
+    assert "± standard error over 2 seeds; without it: one seed." in board(instructed()).caption
+    assert "without it" not in board(example()).caption
+
+
+def test_clusters_as_markdown(example: Example, instructed: Example) -> None:
+    assert tables.plain_clusters(example()) == ""
+    lines = tables.plain_clusters(instructed()).splitlines()
+    assert lines[0] == r"| way | nli (3 tasks) | commonsense (3 tasks) | closed\_book\_qa (3 tasks) |"
+    assert lines[2] == "| chance | 37.8 | 44.4 | – |"
+    assert len([line for line in lines if line.startswith("|")]) == 2 + 2 + 9

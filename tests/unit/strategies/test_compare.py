@@ -113,7 +113,7 @@ def test_the_second_time_nothing_is_even_read(
     ran: list[Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("multigraft.strategies.compare.load_data", None)
+    monkeypatch.setattr("multigraft.strategies.multitask.load_data", None)
     told: list[str] = []
     assert compare(recipe(), folder, announce=told.append, quiet=True) == results
     assert ran == told == []

@@ -23,7 +23,7 @@ from multigraft.strategies import multitask
 from multigraft.strategies.data import Data, check, load_data
 from multigraft.strategies.multitask import separate_steps
 from multigraft.strategies.recipe import Recipe
-from multigraft.strategies.runs import RunResult, finished, predictions_of
+from multigraft.strategies.runs import RunResult, answers_of, finished
 
 MakeRecipe = Callable[..., dict[str, Any]]
 
@@ -42,9 +42,9 @@ def test_a_run_leaves_a_model_its_scores_and_its_ledger(tiny_recipe: MakeRecipe,
     assert result.steps == 12
     assert list(result.scores) == ["feeling", "amount", "pick", "animal"]
     for task in data.tasks:
-        wanted, found = predictions_of(tmp_path / "r")[task.name]
-        assert len(wanted) == len(found) == 15
-        assert score(task.metric, found, wanted) == result.scores[task.name]
+        found = answers_of(tmp_path / "r")[task.name]
+        assert found.answers.shape == (1, 1, 15)
+        assert score(task.metric, found.answers[0, 0], found.targets) == result.scores[task.name]
     model, _, file = load_model(tmp_path / "r" / "model")
     assert file.method == recipe.method
     assert result.parameters == model.shared_parameters() + sum(map(model.parameters_of, model.names))
@@ -92,8 +92,8 @@ def test_the_scores_are_those_of_the_model_in_the_folder(
     assert result.chosen_step == (4 if choose == "best" else 12)
     model, _, _ = load_model(tmp_path / "model")
     found = predict_tasks(model, data.scored, "fp32")
-    kept = predictions_of(tmp_path)
-    assert all(np.array_equal(kept[name][1], found[name]) for name in found)
+    kept = answers_of(tmp_path)
+    assert all(np.array_equal(kept[name].answers[0, 0], found[name]) for name in found)
     card = json.loads((tmp_path / "model/experts/pick/card.json").read_text())
     assert card["steps"] == result.chosen_step
 

@@ -7,7 +7,8 @@ import pytest
 
 from multigraft.errors import UserError
 from multigraft.settings import build
-from multigraft.strategies.recipe import CompareRecipe, Recipe, merged, read_recipe
+from multigraft.strategies.comparison import merged, read_recipe
+from multigraft.strategies.recipe import CompareRecipe, Recipe
 
 BASE: dict[str, Any] = {"suite": "starter", "training": {"steps": 10}}
 
@@ -107,9 +108,9 @@ def test_names_for_people() -> None:
 
 
 def test_ways_of_sharing() -> None:
-    assert recipe().strategy == "shared"
-    assert recipe(method="pal").strategy == "module"
-    assert recipe(method="pal", separate=True).strategy == "separate"
+    assert recipe().group == "shared"
+    assert recipe(method="pal").group == "module"
+    assert recipe(method="pal", separate=True).group == "separate"
     assert recipe().backbone.pooler_kind == "shared"
     assert recipe(backbone={"tuned": False}).backbone.pooler_kind == "per_task"
     assert recipe(backbone={"pooler": "none"}).backbone.pooler_kind == "none"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import pkgutil
 import shutil
 import uuid
@@ -18,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from multigraft.errors import UserError
-from multigraft.files import new_folder
+from multigraft.files import home, new_folder
 from multigraft.tasks.starter.source import Source
 from multigraft.tasks.suite import Suite, load_suite
 
@@ -53,7 +52,7 @@ def generate(folder: Path) -> None:
 
 def load() -> Suite:
     """The suite, from the cache folder if it was generated before. Raises UserError when that is not writable."""
-    folder = _cache() / f"starter-{_version()}"
+    folder = home() / f"starter-{_version()}"
     if not folder.exists():
         try:
             _generate_once(folder)
@@ -74,14 +73,6 @@ def _generate_once(folder: Path) -> None:
         shutil.rmtree(own)
         if not folder.exists():
             raise
-
-
-def _cache() -> Path:
-    """`$MULTIGRAFT_HOME`, or `multigraft` in the platform's cache folder."""
-    home = os.environ.get("MULTIGRAFT_HOME")
-    if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multigraft"
 
 
 def _version() -> str:

@@ -1,0 +1,54 @@
+"""What a comparison asks of a way of sharing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from multigraft.registry import Registry
+from multigraft.strategies.comparison import Comparison, RunRecipe
+from multigraft.strategies.results import HeldOut, TaskSummary
+from multigraft.strategies.runs import RunResult
+
+
+class Strategy(ABC):
+    """One way of sharing, in one folder; it keeps what its runs have in common. One subclass in one file each.
+
+    Class attributes: `name` as in recipes, `recipe` of a run, `comparison` of several.
+    """
+
+    name: ClassVar[str]
+    recipe: ClassVar[type[RunRecipe]]
+    comparison: ClassVar[type[Comparison]]
+
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
+        self.root = root
+        self.alone = alone  # one run is all that the folder is for
+
+    @abstractmethod
+    def check(self, recipe: Any) -> None:
+        """Raises UserError when the recipe cannot be run, before anything is trained."""
+
+    @abstractmethod
+    def run(self, recipe: Any, folder: Path, *, quiet: bool) -> RunResult:
+        """Train, score and keep what the recipe says, in `folder`; a run that is finished there is not repeated."""
+
+    @abstractmethod
+    def tasks(self, recipe: Any) -> tuple[TaskSummary, ...]:
+        """The scored tasks, with their trivial baselines."""
+
+    def held_out(self, recipes: Sequence[Any]) -> tuple[HeldOut, ...]:
+        """What the certificates of the runs say."""
+        return ()
+
+
+STRATEGIES: Registry[Strategy] = Registry(
+    "strategy", "multigraft.strategies", "multigraft.strategies.strategy:Strategy"
+)
+
+
+def strategy_of(values: dict[str, Any], where: object) -> type[Strategy]:
+    """The strategy that the values of a recipe name. Raises UserError for one that there is not."""
+    return STRATEGIES.get(str(values.get("strategy", "multitask")), where)
