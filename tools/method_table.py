@@ -10,12 +10,13 @@ from multigraft.backbones.tiny import tiny_backbone, tiny_text_backbone
 from multigraft.errors import UserError
 from multigraft.methods.base import METHODS, parse_method
 
+ROOM = {"max_position_embeddings": 512}  # for prompts of their default lengths
 COLUMNS = {
-    "encoder (BERT)": tiny_backbone("bert"),
-    "encoder-decoder (T5)": tiny_text_backbone("t5"),
-    "encoder-decoder (BART)": tiny_text_backbone("bart"),
-    "decoder (GPT-2)": tiny_text_backbone("gpt2"),
-    "decoder (Llama)": tiny_text_backbone("llama"),
+    "encoder (BERT)": tiny_backbone("bert", **ROOM),
+    "encoder-decoder (T5)": tiny_text_backbone("t5", **ROOM),
+    "encoder-decoder (BART)": tiny_text_backbone("bart", **ROOM),
+    "decoder (GPT-2)": tiny_text_backbone("gpt2", **ROOM),
+    "decoder (Llama)": tiny_text_backbone("llama", **ROOM),
 }
 ATTEMPTS: tuple[tuple[str, dict[str, str]], ...] = (("yes", {}), ("with `layers: encoder`", {"layers": "encoder"}))
 

@@ -49,7 +49,10 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"lhuc": True},
         {"reads": "ffn_input", "layers": "final_half"},
     ),
+    "p_tuning": ({"encoder": "lstm", "width": 5, "length": 2},),
+    "prefix_tuning": ({"width": 5},),
     "residual_adapter": ({"form": "series"}, {"rank": 3}, {"form": "series", "rank": 2, "layers": [1]}),
+    "soft_prompt": ({"init": "random", "length": 5},),
     "top_attention": ({"depth": 2, "heads": 4, "width": 8},),
     "top_ffn": ({"depth": 2, "width": 7},),
 }
@@ -72,9 +75,10 @@ def shared_backbone(family: str, dtype: torch.dtype) -> Backbone:
 
 
 def make_method(name: str, settings: Mapping[str, Any]) -> Method:
-    """A method without dropout."""
-    still = {"dropout": 0.0} if "dropout" in METHODS.get(name).model_fields else {}
-    return parse_method({"name": name, **still, **settings})
+    """A method without dropout, with a prompt of three positions if it has one."""
+    still = {"dropout": 0.0, "length": 3}
+    known = METHODS.get(name).model_fields
+    return parse_method({"name": name, **{key: still[key] for key in still if key in known}, **settings})
 
 
 @dataclass

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from multigraft.backbones.tiny import TINY_FAMILIES
 from multigraft.batching.collate import collate
-from multigraft.methods.base import METHODS, LayerMethod
+from multigraft.methods.base import METHODS, LayerMethod, Method
 from multigraft.methods.fanout import fork
+from multigraft.methods.front import PromptMethod
 from multigraft.methods.heads import pool
 from multigraft.methods.joint import JointModel
 from multigraft.training.objective import row_losses
@@ -24,11 +25,17 @@ PLACES: list[tuple[dict[str, Any], int]] = [
     ({"layers": [2]}, 2),
 ]
 ON_TOP: list[tuple[dict[str, Any], int]] = [({}, 3)]
-CHOICES = [  # method, settings, and the lowest layer that must know the task
-    (name, settings, first)
-    for name, method in METHODS.all().items()
-    for settings, first in (PLACES if issubclass(method, LayerMethod) else ON_TOP)
-]
+IN_FRONT: list[tuple[dict[str, Any], int]] = [({}, 0), ({"length": 1}, 0)]
+
+
+def choices_of(method: type[Method]) -> list[tuple[dict[str, Any], int]]:
+    """Settings, and the lowest layer that must know the task."""
+    if issubclass(method, PromptMethod):
+        return IN_FRONT
+    return PLACES if issubclass(method, LayerMethod) else ON_TOP
+
+
+CHOICES = [(name, *choice) for name, method in METHODS.all().items() for choice in choices_of(method)]
 
 
 def answers_one_by_one(model: JointModel, ids: Tensor, mask: Tensor, experts: list[int]) -> Tensor:

@@ -61,6 +61,16 @@ FORMULAS: list[tuple[dict[str, Any], int]] = [
     ({"name": "pal", "lhuc": True}, 1_819_836 + L * D),
     ({"name": "lhuc", "layers": [3]}, D),
     ({"name": "top_linear"}, dense(D, D)),
+    ({"name": "soft_prompt"}, 100 * D),
+    ({"name": "soft_prompt", "length": 20}, 20 * D),
+    ({"name": "prefix_tuning"}, L * 2 * 20 * D),
+    ({"name": "prefix_tuning", "length": 10, "width": 512}, 10 * D + dense(D, 512) + dense(512, L * 2 * D)),
+    ({"name": "p_tuning"}, 20 * D + 3 * dense(D, D)),
+    ({"name": "p_tuning", "length": 10, "width": 256}, 10 * D + dense(D, 256) + dense(256, 256) + dense(256, D)),
+    (
+        {"name": "p_tuning", "encoder": "lstm"},
+        20 * D + 2 * 2 * 4 * (D // 2 * (D + D // 2 + 2)) + 2 * dense(D, D),  # two layers of inputs 2R = D
+    ),
 ]
 
 

@@ -17,16 +17,21 @@ WEIGHTS = torch.randn(7, 24, dtype=WIDE, generator=torch.Generator().manual_seed
 
 
 def run_with_gradient(backbone: Backbone, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The last hidden state, and the gradient of a loss with regard to what enters the first layer."""
-    shift = torch.zeros(*ids.shape, backbone.width, dtype=WIDE, requires_grad=True)
-    handle = backbone.port(Site("embeddings")).hook(lambda value: value + shift)
+    """The last hidden state, and the gradient of a loss with regard to the tokens that enter the first layer."""
+    shifts: list[Tensor] = []
+
+    def shift(value: Tensor) -> Tensor:
+        shifts.append(torch.zeros_like(value, requires_grad=True))
+        return value + shifts[0]
+
+    handle = backbone.port(Site("embeddings")).hook(shift)
     try:
         hidden = hidden_of(backbone, ids, mask)
     finally:
         handle.remove()
     (hidden * WEIGHTS[: ids.shape[1]] * mask.unsqueeze(-1)).sum().backward()
-    assert shift.grad is not None
-    return hidden.detach(), shift.grad
+    assert shifts[0].grad is not None
+    return hidden.detach(), shifts[0].grad[:, -ids.shape[1] :]  # behind a prompt
 
 
 def gradient_of(bank: Bank) -> Tensor:

@@ -31,7 +31,10 @@ OPTIONS = [["good", "bad one"], ["no", "yes", "why where one"], ["one", "two mor
 PACKS = [[2, 0], [4, 1, 3]]
 
 # Which methods have a place in which kind of backbone; the others are refused before anything is computed.
-EVERYWHERE = {"adapter", "bitfit", "ffn", "heads_only", "lhuc", "lora", "low_rank", "residual_adapter", "top_linear"}
+EVERYWHERE = {
+    "adapter", "bitfit", "ffn", "heads_only", "lhuc", "lora", "low_rank", "p_tuning", "prefix_tuning",
+    "residual_adapter", "soft_prompt", "top_linear",
+}  # fmt: skip
 ENCODER_ONLY = {"pal"}  # with layers: encoder
 WITH_HEADS = {"top_attention", "top_ffn", "top_layer"}
 NO_BIASES = {"t5", "mt5", "llama", "mistral", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3"}
@@ -100,6 +103,15 @@ def lora() -> Method:
     return make_method("lora", {"maps": ["q", "v", "down"]})
 
 
+# Methods of every kind of place: in the layers, before the first one, and in front of keys and values.
+every_kind = pytest.mark.parametrize("name", ["lora", "soft_prompt", "prefix_tuning"])
+
+
+def method_of(name: str) -> Method:
+    """One of every kind."""
+    return lora() if name == "lora" else make_method(name, {})
+
+
 def log_probabilities(model: TextModel, family: str, rows: list[int], experts: list[int], **more: object) -> list:
     """Those of the target tokens of each of the rows."""
     form = model.backbone.text_format(30, 8)
@@ -154,10 +166,11 @@ def test_the_layers_of_a_half(family: str) -> None:
     assert [backbone.causal(i) for i in indexes[0]] == [False] * len(indexes[0])
 
 
+@every_kind
 @every_family
-def test_cached_generation_is_uncached(family: str, make_model: MakeModel) -> None:
+def test_cached_generation_is_uncached(family: str, name: str, make_model: MakeModel) -> None:
     # In float32: transformers' masks are not made for float64.
-    model = make_model(lora(), family, backbone=backbone_of(family, torch.float32))
+    model = make_model(method_of(name), family, backbone=backbone_of(family, torch.float32))
     form = model.backbone.text_format(30, 8)
     for beams in (1, 3):
         cached, plain = (
@@ -169,9 +182,10 @@ def test_cached_generation_is_uncached(family: str, make_model: MakeModel) -> No
             assert generate(model, [text], [expert], form, max_tokens=6, beams=beams, precision="fp32") == [found]
 
 
+@every_kind
 @every_family
-def test_ranks_are_those_of_plain_passes(family: str, make_model: MakeModel) -> None:
-    model = make_model(lora(), family)
+def test_ranks_are_those_of_plain_passes(family: str, name: str, make_model: MakeModel) -> None:
+    model = make_model(method_of(name), family)
     backbone, form = model.backbone, model.backbone.text_format(30, 8)
     scores = score_options(model, INPUTS, OPTIONS, EXPERTS, form, "fp32")
     totals, bare, tokens = [], [], []
@@ -218,13 +232,14 @@ def test_packed_texts_do_not_see_each_other(family: str, make_model: MakeModel) 
 
 
 @pytest.mark.parametrize("weighting", ["token", "example"])
+@every_kind
 @every_family
-def test_together_is_apart(family: str, weighting: str, make_model: MakeModel) -> None:
+def test_together_is_apart(family: str, name: str, weighting: str, make_model: MakeModel) -> None:
     """Two steps of three experts in one bank, and of each alone on the same rows; what is not drawn does not move."""
     draws = [(np.array([0, 2, 2, 0]), np.array([0, 1, 2, 3])), (np.array([2, 2, 1, 0]), np.array([4, 0, 1, 2]))]
 
     def trained(only: int | None) -> torch.Tensor:
-        model = make_model(lora(), family)
+        model = make_model(method_of(name), family)
         objective = TextObjective(
             [encoded(family)] * 3, model.backbone.text_format(30, 8), weighting=weighting,  # type: ignore[arg-type]
             packing=None, together=False,
@@ -240,7 +255,7 @@ def test_together_is_apart(family: str, weighting: str, make_model: MakeModel) -
             optimizers.step(np.unique(tasks[mine]).tolist(), 1.0)
         return model.bank.stack.values.detach().clone()
 
-    together, start = trained(None), make_model(lora(), family).bank.stack.values.detach()
+    together, start = trained(None), make_model(method_of(name), family).bank.stack.values.detach()
     for expert in range(3):
         alone = trained(expert)
         torch.testing.assert_close(alone[expert], together[expert], rtol=1e-4, atol=1e-6)

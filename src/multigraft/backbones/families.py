@@ -43,6 +43,8 @@ class Family:
     final: str | None = None  # submodule that yields the last hidden state; None: the last layer
     packs: bool = True  # can rows of a batch hold several texts, kept apart by masks of B 1 T T and positions
     tells_positions: bool = True  # takes position_ids; not where positions are relative, or its own affair
+    # Where a reader has learned positions but takes no position_ids, its table of them, which knows its `offset`:
+    position_table: str | None = None
     # What inference with heads may rely on to compute less; see multigraft.methods.fanout and first_token.
     # Tensors besides the hidden states that a layer is given with one entry per row of the batch:
     row_arguments: tuple[str, ...] = ("hidden_states", "attention_mask")
@@ -71,6 +73,13 @@ def family_of(model_type: str, where: object) -> Family:
 def layers_of(model: nn.Module, family: Family) -> list[tuple[Layers, nn.Module]]:
     """Every layer of the model with the table of its stack, in order."""
     return [(stack, layer) for stack in family.stacks for layer in model.get_submodule(stack.path)]  # type: ignore[union-attr,attr-defined]
+
+
+def reader_of(model: nn.Module, stack: Layers) -> nn.Module:
+    """The innermost model of transformers that holds the stack: it embeds tokens, makes masks and counts positions."""
+    path = stack.path.split(".")
+    around = [model.get_submodule(".".join(path[:end])) for end in range(len(path))]
+    return next(module for module in reversed(around) if hasattr(module, "get_input_embeddings"))
 
 
 def resolve(model: nn.Module, family: Family, site: Site) -> Port:

@@ -82,6 +82,7 @@ TEXT_TO_TEXT: tuple[Family, ...] = (
         kind="encoder_decoder",
         packs=False,  # its positions cannot be told
         tells_positions=False,
+        position_table="embed_positions",
     ),
     # Two BERTs.
     Family(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -40,9 +40,7 @@ def generate(
     )  # fmt: skip
     ids, _ = encode_inputs(inputs, model.backbone.tokenizer, form)
     found = [""] * len(inputs)
-    order = sorted(range(len(inputs)), key=lambda i: len(ids[i]))
-    for start in range(0, len(order), ROWS):
-        rows = order[start : start + ROWS]
+    for rows in _batches(model, [len(tokens) for tokens in ids], max_tokens):
         width = max(len(ids[i]) for i in rows)
         tokens, mask = np.full((len(rows), width), form.pad_id), np.zeros((len(rows), width), dtype=np.int64)
         for row, i in enumerate(rows):
@@ -61,6 +59,25 @@ def generate(
         for i, line in zip(rows, written.tolist(), strict=True):
             found[i] = _text(model, line, form)
     return found
+
+
+def _batches(model: TextModel, lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Indexes of up to `ROWS` inputs of like lengths, the shortest first.
+
+    They are of one length where a prompt stands in front and a model's window is shorter than all that it reads: the
+    padding between a prompt and a shorter input would use the window up.
+    """
+    prompt = max(model.bank.stack.longest, model.bank.method.positions)
+    window = getattr(model.backbone.config, "sliding_window", None)
+    apart = prompt and window is not None and window < prompt + max(lengths, default=0) + max_tokens
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if len(batch) == ROWS or (apart and batch and lengths[i] != lengths[batch[0]]):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
 
 
 def _text(model: TextModel, ids: list[int], form: TextFormat) -> str:

@@ -210,7 +210,7 @@ def _places(options: Sequence[Sequence[int]], width: int, device: torch.device) 
 
 def _sums(logits: Tensor, options: Sequence[Sequence[int]]) -> np.ndarray:
     """Log-probability of each option: S, float64; logits: 1 K V."""
-    wanted = torch.tensor([token for option in options for token in option], device=logits.device)
+    wanted = torch.tensor([token for option in options for token in option], dtype=torch.long, device=logits.device)
     tokens = -torch.nn.functional.cross_entropy(logits[0].float(), wanted, reduction="none").double().cpu().numpy()
     ends = np.cumsum([len(option) for option in options])
     sums = np.concatenate([[0.0], np.cumsum(tokens)])

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from multigraft.backbones.load import Backbone
 from multigraft.backbones.sites import Site
 from multigraft.methods.base import Context, Method, Place
+from multigraft.methods.front import Front, PromptMethod
 from multigraft.methods.stack import Stack, Weights
 
 
@@ -32,6 +33,7 @@ class Bank(nn.Module):
         self._weights: Weights | None = None
         self._wide: tuple[int, Weights] | None = None  # the weights for as many rows as the backbone has at present
         self._context = Context(None, False)
+        self._front = Front(method) if isinstance(method, PromptMethod) else None
         self._read: dict[Site, Tensor] = {}
         self._written: set[Site] = set()
         self.attach(backbone)
@@ -44,6 +46,8 @@ class Bank(nn.Module):
         for place in self._places:
             self._handles.append(backbone.port(place.write).hook(self._writer(place)))
         self._handles.append(backbone.model.register_forward_pre_hook(self._begin))
+        if self._front is not None:
+            self._handles += self._front.hooks(backbone)
 
     def detach(self) -> None:
         """Take all hooks off."""
@@ -88,14 +92,25 @@ class Bank(nn.Module):
         B 1 T T, 1 where a token sees another. Rows that come several times, as beams do, are counted once.
         """
         visible = mask.bool() if mask.dim() == 4 else mask.bool()[:, None, None, :]
-        self._context = Context(None if bool(mask.all()) else visible, self.training)
+        self._context = Context(None if bool(mask.all()) else visible, self.training, self._front)
         self._weights = self.stack.select(experts, local)
+        if self._front is not None:
+            self._front.begin(
+                self._weights, [self.stack.lengths[expert] or self.method.positions for expert in experts], local
+            )
         try:
             yield
         finally:
             self._weights = self._wide = None
+            if self._front is not None:
+                self._front.end()
             self._read.clear()
             self._written.clear()
+
+    @property
+    def prompt_width(self) -> int:
+        """Positions in front of the text in the present block; 0 outside it, and where the method has none."""
+        return 0 if self._front is None else self._front.width
 
     def extra_repr(self) -> str:
         return f"{self.method.name}, {len(self.stack.names)} experts of {self.stack.width} parameters"

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -18,6 +18,9 @@ from multigraft.methods.stack import Spec, Weights
 from multigraft.registry import Registry
 from multigraft.settings import Record, build
 
+if TYPE_CHECKING:
+    from multigraft.methods.front import Front
+
 Layers = Literal["every", "first_half", "final_half", "encoder", "decoder"] | tuple[int, ...]
 
 
@@ -26,11 +29,12 @@ class Context:
     """What a module may know of the batch besides its tensors.
 
     `mask`: B 1 1 T, or B 1 T T where rows hold several texts, true where a token may be seen, or None when every
-    token sees all. `training` switches dropout on.
+    token sees all. `training` switches dropout on. `front`: the prompts of the rows, where the method has any.
     """
 
     mask: Tensor | None
     training: bool
+    front: Front | None = None
 
     def dropout(self, probability: float) -> float:
         """The probability in training, 0 otherwise."""
@@ -59,7 +63,8 @@ class Method(Record, ABC):
 
     Class attributes: `name` as in recipes, `paper` the source, `identity` whether a fresh expert leaves the
     backbone's output as it is, bit for bit, `attends` whether a token's change depends on other tokens, `headed`
-    whether what it makes of the last hidden state is for a head of its own.
+    whether what it makes of the last hidden state is for a head of its own, `free` the settings in which experts of
+    one bank may differ.
     """
 
     name: ClassVar[str]
@@ -67,6 +72,7 @@ class Method(Record, ABC):
     identity: ClassVar[bool] = True
     attends: ClassVar[bool] = False
     headed: ClassVar[bool] = False
+    free: ClassVar[frozenset[str]] = frozenset({"dropout"})
 
     @abstractmethod
     def specs(self, backbone: Backbone) -> dict[str, Spec]:
@@ -76,8 +82,24 @@ class Method(Record, ABC):
     def places(self, backbone: Backbone) -> list[Place]:
         """What the method does at which sites."""
 
-    def check(self, backbone: Backbone) -> None:
-        """Raises UserError when the method, with these settings, has no place in the backbone."""
+    @property
+    def positions(self) -> int:
+        """P, how many positions a row has besides its text."""
+        return 0
+
+    def check(self, backbone: Backbone, tokens: int = 1) -> None:
+        """Raises UserError when the method, with these settings, has no place in the backbone.
+
+        tokens: of the longest row, which has to fit in with the method's own positions.
+        """
+        room = backbone.max_length - self.positions
+        if self.positions and tokens > room:
+            raise UserError(
+                f"{self.positions} positions in front of {tokens} tokens are more than the {backbone.max_length} "
+                f"of {backbone.name}",
+                where=f"{self.name}.length",
+                fix=f"leave the text at most {room} tokens, or lower length" if room > 0 else "lower length",
+            )
         if self.headed and backbone.writes:
             raise UserError(
                 f"{self.name} changes the last hidden state for a head of its own, which {backbone.name} has not",

@@ -27,6 +27,8 @@ def fork(backbone: Backbone, method: Method) -> Site:
     if first == backbone.depth:
         return Site("final")
     writes = [place.write for place in method.places(backbone) if place.write.layer == first]
+    if not writes:  # a prompt, which enters below all layers
+        return Site("embeddings")
     if backbone.family.closed and all(site.kind in ("layer_sum", "layer") for site in writes):
         return Site("layer_sum", first)
     if backbone.family.attention_join and all(_behind_attention(site) for site in writes):

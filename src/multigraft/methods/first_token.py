@@ -29,23 +29,25 @@ def last_crossing(backbone: Backbone, method: Method) -> Site | None:
 
 
 @contextmanager
-def first_token_only(backbone: Backbone, crossing: Site) -> Iterator[None]:
-    """Within the block, what lies behind the `crossing` has the first token only: the last hidden state is B 1 D."""
+def first_token_only(backbone: Backbone, crossing: Site, at: int = 0) -> Iterator[None]:
+    """Within the block, what lies behind the `crossing` has the first token only: the last hidden state is B 1 D.
+
+    at: its place in the row, behind a prompt.
+    """
+
+    def first(value: Tensor) -> Tensor:
+        return value[:, at : at + 1].contiguous()  # PyTorch's linear maps are slow on a slice
+
+    def first_of_all(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
+        return tuple(map(first, args)), {key: first(value) for key, value in kwargs.items()}
+
     if crossing.kind == "attention_output":
         join = backbone.layer(backbone.depth - 1).get_submodule(backbone.family.attention_join or "")
-        handle = join.register_forward_pre_hook(_first_of_all, with_kwargs=True)
+        handle = join.register_forward_pre_hook(first_of_all, with_kwargs=True)
     else:
         # After the bank's hooks, so that modules which read here see all tokens.
-        handle = backbone.port(crossing).hook(_first)
+        handle = backbone.port(crossing).hook(first)
     try:
         yield
     finally:
         handle.remove()
-
-
-def _first(value: Tensor) -> Tensor:
-    return value[:, :1].contiguous()  # PyTorch's linear maps are slow on a slice
-
-
-def _first_of_all(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Any:
-    return tuple(map(_first, args)), {key: _first(value) for key, value in kwargs.items()}

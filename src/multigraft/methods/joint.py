@@ -60,7 +60,8 @@ class JointModel(nn.Module):
 
     def _read_by_heads(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The last hidden state as far as the heads read it: B T D or B 1 D."""
-        with nullcontext() if self._crossing is None else first_token_only(self.backbone, self._crossing):
+        crossing, at = self._crossing, self.bank.prompt_width
+        with nullcontext() if crossing is None else first_token_only(self.backbone, crossing, at):
             return self.encode(input_ids, mask, token_type_ids)
 
     def answer_all(
@@ -87,7 +88,7 @@ class JointModel(nn.Module):
 
     def parameters_of(self, name: str) -> int:
         """Number of parameters that belong to one task alone: its module and its head."""
-        return self.bank.stack.width + self.heads.size(name)
+        return self.bank.stack.size(name) + self.heads.size(name)
 
     @property
     def stacks(self) -> dict[str, Stack]:

@@ -32,19 +32,28 @@ class LoRA(LayerMethod):
 
     def specs(self, backbone: Backbone) -> dict[str, Spec]:
         specs: dict[str, Spec] = {}
-        for i in self.indexes(backbone):
-            for part in self.maps:
-                inputs, outputs = backbone.linear(i, part)
-                # The standard deviation of the uniform draw that PyTorch gives a fresh linear map.
-                specs[f"{i}.{part}.a"] = Spec((self.rank, inputs), 1 / math.sqrt(3 * inputs))
-                specs[f"{i}.{part}.b"] = Spec((outputs, self.rank))
+        for i, part in self.adapted(backbone):
+            inputs, outputs = backbone.linear(i, part)
+            # The standard deviation of the uniform draw that PyTorch gives a fresh linear map.
+            specs[f"{i}.{part}.a"] = Spec((self.rank, inputs), 1 / math.sqrt(3 * inputs))
+            specs[f"{i}.{part}.b"] = Spec((outputs, self.rank))
         return specs
 
     def places(self, backbone: Backbone) -> list[Place]:
         return [
             Place(Site("linear", i, part), partial(self._update, f"{i}.{part}"), read=Site("linear_input", i, part))
-            for i in self.indexes(backbone)
+            for i, part in self.adapted(backbone)
+        ]
+
+    def adapted(self, backbone: Backbone) -> list[tuple[int, Map]]:
+        """Layers and their adapted maps; in an encoder-decoder, `cross_...` means its decoder's layers only."""
+        layers = self.indexes(backbone)
+        reads = [backbone.family.kind != "encoder_decoder" or backbone.causal(i) for i in layers]
+        return [
+            (i, part)
+            for i, crosses in zip(layers, reads, strict=True)
             for part in self.maps
+            if crosses or not part.startswith("cross_") or not any(reads)
         ]
 
     def _update(self, name: str, weights: Weights, value: Tensor, source: Tensor, context: Context) -> Tensor:

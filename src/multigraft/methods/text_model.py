@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from multigraft.backbones.load import Backbone
+from multigraft.batching.text import TextFormat
 from multigraft.batching.text_collate import TextBatch, isolation, positions
 from multigraft.errors import UserError
 from multigraft.methods.bank import Bank
@@ -42,11 +44,20 @@ class TextModel(nn.Module):
 
     def parameters_of(self, name: str) -> int:
         """Number of parameters that belong to one expert alone."""
-        return self.bank.stack.width
+        return self.bank.stack.size(name)
 
     def shared_parameters(self) -> int:
         """Number of parameters that all experts use."""
         return sum(parameter.numel() for _, parameter in self.shared())
+
+    def fingerprint(self, expert: int) -> str:
+        """SHA-256 of all weights that one expert answers with, and of its method."""
+        state = hashlib.sha256(self.backbone.weights_fingerprint().encode())
+        state.update(f"{self.bank.method.name} {self.bank.method.model_dump_json()}".encode())
+        for name, tensor in sorted(self.bank.stack.expert(self.names[expert]).items()):
+            state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            state.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return state.hexdigest()
 
     def train(self, mode: bool = True) -> TextModel:
         """Switch dropout on or off; a frozen backbone stays without, so that it is one function for all experts."""
@@ -70,8 +81,17 @@ class TextModel(nn.Module):
             logits = self._encoder_decoder(batch) if batch.source is not None else self._decoder(batch)
         return -F.cross_entropy(logits[0].float(), batch.target, reduction="none")
 
+    def check_lengths(self, form: TextFormat) -> None:
+        """Raises UserError when inputs and targets of the form leave no room for the method's own positions."""
+        together = form.kind == "decoder"
+        longest = form.max_input + form.max_target if together else max(form.max_input, form.max_target)
+        self.bank.method.check(self.backbone, longest)
+
     def check_packing(self, length: int) -> None:
-        """Raises UserError when the backbone cannot keep apart several texts in a row of `length` tokens."""
+        """Raises UserError when the model cannot keep apart several texts in a row of `length` tokens."""
+        if self.bank.method.positions:
+            what = f"{self.bank.method.name} has one prompt for a row, which packed texts would share"
+            raise UserError(what, fix="say packing: false")
         window = getattr(self.backbone.config, "sliding_window", None)
         if not self.backbone.family.packs or (window is not None and window < length):
             why = "its positions cannot be told" if window is None else f"it sees {window} tokens back"

@@ -110,14 +110,9 @@ class TextObjective(Objective):
         return sums / torch.bincount(batch.owner, minlength=batch.examples)
 
     def positions(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        inputs, targets = (
-            np.array([getattr(self.data[t], name)[r] for t, r in zip(tasks, rows, strict=True)])
-            for name in ("input_lengths", "target_lengths")
-        )
-        # A decoder reads input and target in one row, without the last token, which predicts nothing.
-        parts = [inputs, targets] if self.form.kind == "encoder_decoder" else [inputs + targets - 1]
+        lengths = self._lengths(tasks, rows)
         packs = self._packs(tasks, rows) or [[e] for e in range(len(rows))]
-        width = sum(max(int(part[pack].sum()) for pack in packs) for part in parts)
+        width = np.max([lengths[pack].sum(axis=0) for pack in packs], axis=0).sum()
         return np.full(len(tasks), len(packs) * width / len(tasks))
 
     def weights(self, tasks: np.ndarray, rows: np.ndarray, independent: bool) -> np.ndarray:
@@ -134,9 +129,19 @@ class TextObjective(Objective):
     def _packs(self, tasks: np.ndarray, rows: np.ndarray) -> list[list[int]] | None:
         if self.packing is None:
             return None
-        lengths = [int(self.data[t].lengths[r]) for t, r in zip(tasks, rows, strict=True)]
-        groups = [[*range(len(tasks))]] if self.together else [np.flatnonzero(tasks == t).tolist() for t in set(tasks)]
-        return [[group[e] for e in row] for group in groups for row in pack([lengths[e] for e in group], self.packing)]
+        lengths = self._lengths(tasks, rows)
+        groups = [np.arange(len(tasks))] if self.together else [np.flatnonzero(tasks == t) for t in set(tasks)]
+        return [group[row].tolist() for group in groups for row in pack(lengths[group], self.packing)]
+
+    def _lengths(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Tokens of each row in every sequence that a batch has of it: B K, int64."""
+        inputs, targets = (
+            np.array([getattr(self.data[t], name)[r] for t, r in zip(tasks, rows, strict=True)])
+            for name in ("input_lengths", "target_lengths")
+        )
+        # A decoder reads input and target in one row, without the last token, which predicts nothing.
+        parts = [inputs, targets] if self.form.kind == "encoder_decoder" else [inputs + targets - 1]
+        return np.stack(parts, axis=1)
 
 
 def row_losses(scores: Tensor, batch: Batch) -> Tensor:

@@ -67,7 +67,7 @@ class Optimizers:
     def step(self, experts: Sequence[int], factor: float) -> None:
         """Clip, step the shared parameters and the rows of the `experts` that were drawn, and clear the gradients.
 
-        `factor` scales both learning rates.
+        `factor` scales all learning rates.
         """
         if self.settings.clip is not None:
             self._clip(experts, self.settings.clip)
@@ -75,8 +75,9 @@ class Optimizers:
             for group in self.dense.param_groups:
                 group["lr"] = self.settings.learning_rate * factor
             self.dense.step()
-        for optimizer in self.rows.values():
-            optimizer.step(experts, self.settings.module_learning_rate * factor)
+        rates = {"heads": self.settings.head_learning_rate}
+        for name, optimizer in self.rows.items():
+            optimizer.step(experts, (rates.get(name) or self.settings.module_learning_rate) * factor)
         for parameter in [*self.named.values(), *(optimizer.stack.values for optimizer in self.rows.values())]:
             parameter.grad = None
 

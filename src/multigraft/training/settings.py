@@ -34,6 +34,9 @@ class TrainingSettings(Record):
     optimizer: Literal["adamw", "adafactor"] = Field("adamw", description="with state for each expert")
     learning_rate: float = Field(5e-5, gt=0, description="of the backbone")
     module_learning_rate: float = Field(5e-4, gt=0, description="of modules and heads")
+    head_learning_rate: float | None = Field(
+        None, gt=0, description="of heads; null: the modules', which is too much where a prompt's is 0.3"
+    )
     weight_decay: float = Field(0.01, ge=0, description="on matrices, decoupled")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     decay: Literal["linear", "constant"] = Field("linear", description="after the warm-up: down to 0, or not")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,14 +63,16 @@ def test_who_sees_whom() -> None:
 
 @given(LENGTHS, st.integers(1, 200))
 def test_every_example_is_packed_once(lengths: list[int], capacity: int) -> None:
-    rows = pack(lengths, capacity)
+    rows = pack(np.array(lengths, dtype=np.int64).reshape(-1, 1), capacity)
     assert sorted(example for row in rows for example in row) == list(range(len(lengths)))
     # No row is longer than what there is room for by the longest example, the bound of the method.
     assert all(sum(lengths[e] for e in row) <= capacity + max(lengths) for row in rows)
 
 
 def test_rows_are_about_equally_long() -> None:
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.randint(10, 120, (64,), generator=generator).tolist()
-    rows = [sum(lengths[e] for e in row) for row in pack(lengths, 512)]
-    assert sum(rows) / (max(rows) * len(rows)) > 0.97
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(10, 120, (64, 1))
+    both = np.concatenate([lengths, rng.geometric(0.1, (64, 1))], axis=1)
+    for parts in (lengths, both):
+        rows = [parts[row].sum(axis=0) for row in pack(parts, 512)]
+        assert parts.sum() / (len(rows) * np.max(rows, axis=0).sum()) > 0.97

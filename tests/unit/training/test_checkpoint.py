@@ -140,8 +140,8 @@ def test_a_crash_at_any_moment_leaves_one_complete(
         moments.append(tmp_path / f"moment-{len(moments)}")
         shutil.copytree(place, moments[-1])
 
-    sync, replace = files._sync, Path.replace
-    monkeypatch.setattr(files, "_sync", lambda path: (snapshot(), sync(path)))
+    sync, replace = files.sync, Path.replace
+    monkeypatch.setattr(files, "sync", lambda path: (snapshot(), sync(path)))
     monkeypatch.setattr(Path, "replace", lambda path, target: (snapshot(), replace(path, target))[1])
     save_checkpoint(place / "c", model, optimizers, {"step": 3})
     snapshot()

@@ -108,3 +108,18 @@ def test_heads_only_have_no_bank_to_move(make_model: Make) -> None:
     assert not model.bank.stack.values.requires_grad
     optimizers = Optimizers(model, TrainingSettings(steps=1))
     assert list(optimizers.rows) == ["heads"]
+
+
+def test_heads_may_have_a_learning_rate_of_their_own(make_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model(tuned=False)
+    rates: dict[int, float] = {}
+
+    def step(self: RowOptimizer, experts: Sequence[int], learning_rate: float) -> None:
+        rates[id(self.stack)] = learning_rate
+
+    monkeypatch.setattr(RowOptimizer, "step", step)
+    for own, expected in ((None, 0.15), (0.01, 0.005)):
+        set_gradients(model)
+        settings = TrainingSettings(steps=1, module_learning_rate=0.3, head_learning_rate=own)
+        Optimizers(model, settings).step([0, 1, 2], 0.5)
+        assert rates == {id(model.bank.stack): 0.15, id(model.heads.stack): expected}
