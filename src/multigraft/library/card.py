@@ -7,7 +7,16 @@ from typing import Any
 
 from multigraft.batching.encode import Encoded
 from multigraft.batching.text import TextEncoded
+from multigraft.methods.heads import Pooling
 from multigraft.settings import Record
+from multigraft.tasks.outputs import Output
+
+
+class HeadCard(Record):
+    """What an encoder's head reads, and what it answers."""
+
+    pooling: Pooling
+    output: Output  # of the task
 
 
 class Card(Record):
@@ -26,6 +35,7 @@ class Card(Record):
     licence: str  # of the task's data
     parents: tuple[str, ...]  # experts it was started or merged from
     versions: dict[str, str]
+    head: HeadCard | None = None  # where the expert is kept without its model
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
