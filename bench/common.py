@@ -148,8 +148,8 @@ class Measure:
     low: float  # quartiles over the rounds
     high: float
     target: float | None  # the ratio should be at most this
-    milliseconds: float  # median time of the side, and of what it is compared with
-    over_milliseconds: float
+    milliseconds: float | None  # median time of the side, and of what it is compared with
+    over_milliseconds: float | None
     rounds: int
 
     @property
@@ -199,8 +199,9 @@ def finish(
         table.add_column(column, justify="left" if column in ("measured", "over") else "right")
     for m in measures:
         target = "–" if m.target is None else f"≤ {m.target:.2f}"
-        table.add_row(m.what, m.over, f"{m.ratio:.3f}", f"{m.low:.3f}–{m.high:.3f}", target, m.verdict,
-                      f"{m.milliseconds:.1f}", f"{m.over_milliseconds:.1f}", str(m.rounds))  # fmt: skip
+        took = ["–" if value is None else f"{value:.1f}" for value in (m.milliseconds, m.over_milliseconds)]
+        table.add_row(m.what, m.over, f"{m.ratio:.3f}", f"{m.low:.3f}–{m.high:.3f}", target, m.verdict, *took,
+                      str(m.rounds))  # fmt: skip
     Console(width=160).print(table)
     if not chosen.dry:
         keep(name, {"title": title, "machine": about, "settings": dict(settings),

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from common import compare, finish, interleave, options, run_in, timed, versions
+from text_sides import llama_like
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from multigraft.backbones.load import load_backbone
 from multigraft.backbones.tiny import tiny_text_backbone
@@ -93,14 +95,6 @@ def tiny(family: str) -> Any:
     return tiny_text_backbone(family, vocab_size=VOCABULARY, max_position_embeddings=LONGEST).model
 
 
-def like_minilm() -> Any:
-    """A random decoder with the width and depth of MiniLM."""
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1024}
-    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, max_position_embeddings=LONGEST, **sizes, **ids))
-
-
 def text_model(folder: Path, device: torch.device) -> TextModel:
     """The model in a folder, with an expert that has no parameters."""
     backbone = load_backbone(str(folder))
@@ -137,6 +131,7 @@ def main() -> None:
     """Compare, measure and keep the results."""
     run_in("lm_eval")
     chosen = options(__doc__ or "")
+    disable_progress_bar()
     from peers_lm_eval import lm_eval_model, log_probabilities
     from sides import DEVICE
 
@@ -147,7 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folders = {family: Path(place) / family for family in (*FAMILIES, "like MiniLM")}
         for family, folder in folders.items():
-            made = tiny(family) if family in FAMILIES else like_minilm()
+            made = tiny(family) if family in FAMILIES else llama_like(VOCABULARY, start=2, end=3)
             made.save_pretrained(folder)
             tokenizer(words, encoder=family == "t5").save_pretrained(folder)
         differences = {family: difference(folder, few) for family, folder in folders.items()}

@@ -1,4 +1,4 @@
-"""PEFT's side: LoRA on the classification model of transformers. Runs in the environment `peft`."""
+"""PEFT's side: LoRA on models of transformers. Runs in the environment `peft`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Any
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from sides import DEVICE, plain_model
+from torch import Tensor
+
+from multigraft.backbones.load import Backbone
+from multigraft.backbones.sites import Site
+from multigraft.methods.lora import LoRA
 
 PATHS = {
     "q": "attention.self.query",
@@ -37,3 +42,30 @@ def peft_model(rank: int, maps: Sequence[str], names: Sequence[str]) -> Any:
             if "lora_B" in name:
                 parameter.normal_(std=0.02)
     return model.to(DEVICE)
+
+
+def peft_text_model(backbone: Backbone, lora: LoRA, tensors: dict[str, Tensor]) -> Any:
+    """A text-to-text backbone with PEFT's LoRA of the same weights; the backbone is changed.
+
+    Where a map holds several in one, PEFT has one LoRA for all: its rank is the sum of theirs, its `B` has blocks.
+    """
+    places = {(i, part): backbone.port(Site("linear", i, part)) for i in lora.indexes(backbone) for part in lora.maps}
+    names = {module: name for name, module in backbone.model.named_modules()}
+    ranks = {names[port.module]: lora.rank * port.of for port in places.values()}
+    scale = lora.alpha / lora.rank
+    config = LoraConfig(
+        r=lora.rank,
+        target_modules=list(ranks),
+        rank_pattern=ranks,
+        alpha_pattern={name: rank * scale for name, rank in ranks.items()},
+    )
+    model: Any = get_peft_model(backbone.model, config)
+    with torch.no_grad():
+        for (i, part), port in places.items():
+            layer = model.base_model.model.get_submodule(names[port.module])
+            a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+            narrow = slice(port.index * lora.rank, (port.index + 1) * lora.rank)
+            wide = slice(port.index * len(b) // port.of, (port.index + 1) * len(b) // port.of)
+            a[narrow] = tensors[f"{i}.{part}.a"]
+            b[wide, narrow] = tensors[f"{i}.{part}.b"]
+    return model.eval()

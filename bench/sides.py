@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,11 @@ def inputs_of(batch: Batch) -> dict[str, Tensor]:
     }
 
 
+def labelled(batch: Batch) -> dict[str, Tensor]:
+    """The same with the classes."""
+    return inputs_of(batch) | {"labels": batch.target_class}
+
+
 def joint_model(method: object, experts: int, *, tuned: bool = False) -> JointModel:
     """A joint model on MiniLM with a bank of the method and two classes for each expert."""
     backbone = load_backbone(MINILM)
@@ -110,10 +115,10 @@ def plain_model() -> Any:
     return model.to(DEVICE)
 
 
-def plain_step(model: nn.Module, batch: Batch) -> Work:
-    """Forward, backward and AdamW step of a transformers or PEFT model, with the same clipping and decay."""
+def plain_optimizer(model: nn.Module) -> torch.optim.AdamW:
+    """AdamW over what is trained of a transformers or PEFT model, with our decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [
             {"params": [p for p in trained if p.dim() > 1], "weight_decay": SETTINGS.weight_decay},
             {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
@@ -121,17 +126,25 @@ def plain_step(model: nn.Module, batch: Batch) -> Work:
         lr=SETTINGS.learning_rate,
         fused=True,
     )
-    inputs = inputs_of(batch) | {"labels": batch.target_class}
+
+
+def plain_update(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Clip as ours does, step, and clear the gradients."""
     assert SETTINGS.clip is not None
-    clip = SETTINGS.clip
+    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], SETTINGS.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def plain_step(model: nn.Module, inputs: Mapping[str, object]) -> Work:
+    """Forward, backward and AdamW step of a transformers or PEFT model, whose inputs hold the labels."""
+    optimizer = plain_optimizer(model)
 
     def step() -> None:
         with bf16():
             loss = model(**inputs).loss
         loss.backward()
-        nn.utils.clip_grad_norm_(trained, clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        plain_update(model, optimizer)
 
     return step
 

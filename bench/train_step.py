@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common import compare, finish, interleave, options, timed
-from sides import joint_model, joint_step, plain_model, plain_step, random_batch
+from sides import joint_model, joint_step, labelled, plain_model, plain_step, random_batch
 
 ROWS, TOKENS, TASKS = 32, 64, 8
 METHODS = ("pal", "low_rank", "adapter")
@@ -23,7 +23,7 @@ def main() -> None:
     }
     measures = []
     for label, (experts, batch, target) in groups.items():
-        sides = {PLAIN: timed(plain_step(plain_model().train(), one))}
+        sides = {PLAIN: timed(plain_step(plain_model().train(), labelled(one)))}
         for method in METHODS:
             sides[label.format(method)] = timed(joint_step(joint_model(method, experts, tuned=True), batch))
         times = interleave(sides, chosen.seconds)
