@@ -21,7 +21,6 @@ from multigraft.batching.text_collate import collate_text
 from multigraft.errors import UserError
 from multigraft.evaluation.generation import generate
 from multigraft.evaluation.ranking import score_options
-from multigraft.methods import front
 from multigraft.methods.bank import Bank, one_expert
 from multigraft.methods.base import Method
 from multigraft.methods.text_model import TextModel
@@ -247,23 +246,6 @@ def test_heads_read_the_text(name: str, make_joint: MakeJoint) -> None:
             read = hidden[:, 0] if pooling == "first" else (hidden * weight).sum(1)
             torch.testing.assert_close(found, model.heads(read, *one_expert(1)))
         model.bank.detach()
-
-
-@pytest.mark.parametrize("family", ["bert", "modernbert", "roberta"])
-def test_written_out_attention_is_the_fused_one(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = tiny_backbone(family)
-    bank, _ = model_and_prompt(make_method("prefix_tuning", {}), backbone)
-    found = []
-    for longest, implementation in ((256, "eager"), (0, "sdpa")):
-        monkeypatch.setattr(front, "WRITTEN_OUT", longest)
-        with bank.rows(*one_expert(0), MASK):
-            hidden = backbone.model(input_ids=IDS, attention_mask=MASK).last_hidden_state[MASK.bool()]
-            assert backbone.config._attn_implementation == implementation
-        assert backbone.config._attn_implementation == "sdpa"
-        (gradient,) = torch.autograd.grad(hidden.square().sum(), bank.stack.values)
-        found.append((hidden.detach(), gradient))
-    for written_out, fused in zip(*found, strict=True):
-        torch.testing.assert_close(written_out, fused, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -48,11 +48,6 @@ class PromptMethod(Method):
         """What the positions hold, in place of word embeddings: P E or B P E. None where it does not matter."""
 
 
-# The longest row for which attention written out is faster than PyTorch's fused one, forward and backward on a CPU:
-# 1.7 times in a whole step on 164 positions. Its memory grows with the square of the length.
-WRITTEN_OUT = 256
-
-
 class Front:
     """Puts the prompts of a batch in front of what a backbone's stacks are given, and takes them off the result.
 
@@ -67,7 +62,6 @@ class Front:
         self.inside = False  # has the stack that runs at present the prompt before it, not in its cache?
         self._tokens = 0  # T of that stack
         self._told: Tensor | None = None  # positions for a table of them
-        self._fused: list[Any] = []  # configurations of the stacks whose attention is written out in the block
 
     def hooks(self, backbone: Backbone) -> list[RemovableHandle]:
         """Put the hooks on a backbone."""
@@ -94,8 +88,6 @@ class Front:
     def end(self) -> None:
         """The block ends."""
         self.width, self.inside, self._told = 0, False, None
-        while self._fused:
-            self._fused.pop()._attn_implementation = "sdpa"
 
     def _enter(
         self,
@@ -141,11 +133,6 @@ class Front:
         if self.inside:
             embedded = torch.cat([self._vectors(embedded), embedded], dim=1)
         given["inputs_embeds"] = embedded
-        config: Any = reader.config
-        trained = torch.is_grad_enabled() and embedded.device.type == "cpu" and embedded.shape[1] <= WRITTEN_OUT
-        if trained and config._attn_implementation == "sdpa":
-            config._attn_implementation = "eager"
-            self._fused.append(config)
 
     def _check_room(self, past: int) -> None:
         most, taken = self._backbone.max_length, self._tokens + (past or self.width)
