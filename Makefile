@@ -29,5 +29,5 @@ format: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,tensorboard]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,plots,tensorboard]'
 	touch $@

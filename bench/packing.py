@@ -24,10 +24,10 @@ from multigraft.tasks.suite import load_suite
 from multigraft.training.objective import TextObjective
 
 SUITE = BENCH.parent / "recipes" / "flan"
-EXAMPLES, ROWS, STEPS, STEPS_IN_ROUND, CAPACITY = 300, 32, 128, 4, 640
+EXAMPLES, ROWS, STEPS, STEPS_IN_ROUND, CAPACITY = 300, 32, 128, 2, 640
 BACKBONES = ("Llama-like", "pocket")
 PACKED, RANDOM, BUCKETED = "packed", "padded, random order", "padded, bucketed"
-TRL_ROW, TRL_BATCH = "TRL's packing, row by row", "TRL's packing, rows joined"
+TRL = "TRL's packing, row by row"
 PADDING = 0.03  # at most, of the positions of packed batches
 
 
@@ -117,8 +117,7 @@ def main() -> None:
             shares = padding_of(objective, draws)
             padding.append(padding_measure(f"padding, {name}, {way}", shares, PADDING if way == PACKED else None))
         if name == "Llama-like":
-            for way, joined in ((TRL_ROW, False), (TRL_BATCH, True)):
-                sides[f"{name}, {way}"] = per_token(trl_side(random, data, CAPACITY, ROWS, joined=joined))
+            sides[f"{name}, {TRL}"] = per_token(trl_side(random, data, CAPACITY, ROWS))
         times = interleave(sides, chosen.seconds, warm_up=1)
         ours = f"{name}, {PACKED}"
         measures += [

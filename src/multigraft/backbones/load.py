@@ -136,12 +136,17 @@ class Backbone:
         return self.weights_fingerprint()
 
     def weights_fingerprint(self) -> str:
-        """SHA-256 over names, types, shapes and values of the weights as they are now."""
-        digest = hashlib.sha256()
-        for key, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        """`weights_fingerprint` of the model as it is now."""
+        return weights_fingerprint(self.model)
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and values of a model's weights."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def embedded_folder(name: str) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigraft.cli.common import JsonOption, print_json
+from multigraft.cli.common import DataOption, JsonOption, point_to_data, print_json
 from multigraft.errors import UserError
 
 if TYPE_CHECKING:
@@ -116,6 +116,45 @@ def remove(library: LibraryArgument, name: Annotated[list[str], typer.Argument(m
             raise unknown("expert", one, there, library)
     for one in dict.fromkeys(name):
         store.remove(one)
+
+
+@app.command()
+def index(
+    library: LibraryArgument,
+    suite: Annotated[str, typer.Option(metavar="SUITE", help="Folder or name of the suite with the experts' tasks.")],
+    keys: Annotated[int, typer.Option(min=1, help="Key vectors of an expert: training rows of its task.")] = 100,
+    encoder: Annotated[
+        str, typer.Option(metavar="MODEL", help="minilm, or a model of sentence-transformers.")
+    ] = "minilm",
+    tokens: Annotated[int, typer.Option(min=1, help="Where texts are cut, keys and queries alike.")] = 256,
+    text: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="What of a row is embedded: instance, labels, template, or two of them, as instance+labels.",
+        ),
+    ] = "instance",
+    field_names: Annotated[bool, typer.Option("--field-names", help="Put the names of fields before them.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give the experts of LIBRARY the key vectors by which `multigraft route` finds them."""
+    from multigraft.library.retrieval.embedder import Embedder
+    from multigraft.library.retrieval.keys import add_keys
+    from multigraft.library.retrieval.text_formats import key_text
+    from multigraft.library.store import Library
+    from multigraft.tasks.suite import load_suite
+
+    point_to_data(data)
+    store, tasks, chosen = Library(library), load_suite(suite), key_text(text, field_names)
+    found = add_keys(store, tasks, Embedder(encoder, tokens), chosen, keys)
+    if as_json:
+        print_json(found._asdict())
+        return
+    _say(f"{keys} keys at most for {', '.join(found.experts)}")
+    if found.left_out:
+        _say(f"left out, as the suite has no training rows of their task: {', '.join(found.left_out)}")
 
 
 @app.command()

@@ -13,6 +13,8 @@ from multigraft.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+_TITLES = {"average_tokens": "Cosine of average tokens", "per_token": "Per-token average cosine"}
+
 
 def command(
     prompts: Annotated[
@@ -21,6 +23,12 @@ def command(
             metavar="PROMPT...", help="Arrays of tokens x width: .npy files, or .safetensors with a tensor 'prompt'."
         ),
     ],
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw the first measure with its clusters: a .svg file, or a .png file."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the similarities of prompts with one another, in the order of their clusters.
@@ -29,12 +37,16 @@ def command(
     """
     from multigraft.library.similarity import cluster, read_prompt, similarity_matrices
 
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise UserError("not a picture's name", where=f"--plot {plot}", fix="end it with .svg or .png")
     arrays = [read_prompt(path) for path in prompts]
     for path, array in zip(prompts, arrays):
         if array.shape[1] != arrays[0].shape[1]:
             what = f"tokens are {array.shape[1]} wide, those of {prompts[0]} {arrays[0].shape[1]}"
             raise UserError(what, where=path, fix="compare prompts of one backbone")
     matrices, names = similarity_matrices(arrays), _names(prompts)
+    if plot is not None:
+        _draw(plot, names, matrices["average_tokens"])
     orders = {measure: cluster(matrix).order for measure, matrix in matrices.items()}
     if as_json:
         found = {
@@ -52,6 +64,19 @@ def _names(paths: list[Path]) -> list[str]:
     return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
 
 
+def _draw(path: Path, names: list[str], matrix: np.ndarray) -> None:
+    from multigraft.files import write_bytes
+    from multigraft.reports.task_map import standalone
+    from multigraft.reports.task_map_png import png
+
+    title = _TITLES["average_tokens"]
+    drawn = png(names, matrix, title) if path.suffix == ".png" else standalone(names, matrix, title).encode()
+    try:
+        write_bytes(path, drawn)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=f"--plot {path}") from None
+
+
 def _show(measure: str, names: list[str], matrix: np.ndarray, order: list[int]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -59,8 +84,7 @@ def _show(measure: str, names: list[str], matrix: np.ndarray, order: list[int]) 
 
     from multigraft.reports import figures
 
-    titles = {"average_tokens": "Cosine of average tokens", "per_token": "Per-token average cosine"}
-    table = Table(title=Text(titles[measure]), title_justify="left")
+    table = Table(title=Text(_TITLES[measure]), title_justify="left")
     table.add_column("", overflow="fold")
     for i in order:
         table.add_column(Text(names[i]), justify="right", overflow="fold")

@@ -2,163 +2,248 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigraft.cli.common import JsonOption, print_json
+from multigraft.cli import transfer_judge
+from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from multigraft.evaluation.judge import Comparison, Figures, Judgement
-
-FIGURES = ["score", "gain", "95 %", "error gone", "regret"]
+    from multigraft.strategies.prompt_recipe import PromptRecipe
 
 app = typer.Typer(help="Find out which task helps which, and whether that can be predicted.", no_args_is_help=True)
+app.command("judge")(transfer_judge.command)
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="Embedded name or folder of the tasks.")]
+OutputOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs and results are kept.")]
+RecipeOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML file with settings; default: those of the papers, 1000 steps.")
+]
+BackboneOption = Annotated[str | None, typer.Option(metavar="NAME", help="Hub id, folder or embedded name.")]
+LibraryOption = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Add the prompts to this library of experts.")
+]
+
+
+@app.command("map")
+def draw_map(
+    suite: SuiteArgument,
+    output: OutputOption,
+    recipe: RecipeOption = None,
+    backbone: BackboneOption = None,
+    library: LibraryOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace experts of the same names there.")] = False,
+    overrides: SetOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a prompt for every task of SUITE and show how alike they are.
+
+    Writes map.svg, and map.png where matplotlib is installed: the similarity of the prompts as they were after a tenth
+    of the run, in the order of their clusters.
+    """
+    settings = _settings(suite, recipe, backbone, overrides, data)
+    if library is not None and not replace:
+        _check_free(library, suite, settings.sources)
+
+    from multigraft.files import write_bytes, write_json, write_text
+    from multigraft.library.similarity import cluster
+    from multigraft.reports import task_map, task_map_png
+    from multigraft.strategies.prompt_runs import how_alike, own_prompts
+
+    with keeping(f"prompts and checkpoints are kept in {output}; the same command goes on from there"):
+        prompts = own_prompts(settings, output, quiet=as_json)
+    alike = {measure: found.tolist() for measure, found in how_alike(prompts).items()}
+    names, similarity = list(prompts), how_alike(prompts)["average_tokens"]
+    order = [names[task] for task in cluster(similarity).order]
+    about = {"tasks": names, "order": order, **alike}
+    write_json(output / "similarity.json", about)
+    title = f"Prompts of {settings.suite} on {settings.backbone_name}"
+    write_text(output / "map.svg", task_map.standalone(names, similarity, title))
+    drawn = ["map.svg"]
+    if find_spec("matplotlib") is not None:
+        write_bytes(output / "map.png", task_map_png.png(names, similarity, title))
+        drawn.append("map.png")
+    if library is not None:
+        _add(settings, prompts, library, replace=replace)
+    if as_json:
+        print_json(about)
+        return
+    _show_map(names, similarity, order)
+    print(f"In {output}: {', '.join(drawn)}, similarity.json")
 
 
 @app.command()
-def judge(
-    matrix: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MATRIX",
-            help="CSV of scores in per cent: columns source, each target, and seed if repeated; row none.",
-        ),
-    ],
-    predicted: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV of predictions for MATRIX: the higher, the better.")
+def matrix(
+    suite: SuiteArgument,
+    output: OutputOption,
+    target: Annotated[list[str], typer.Option(metavar="TASK", help="A task to score; repeatable.")],
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="TASK", help="A task to start from; repeatable. Default: all others.")
     ] = None,
-    k: Annotated[
-        list[int] | None, typer.Option(help="Number of sources tried; repeatable. Default: 1 to all, at most 16.")
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 1,
+    predictor: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What to predict the cells with; repeatable. Default: all.")
     ] = None,
-    sizes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV with columns 'source' and 'size', in training examples.")
-    ] = None,
+    recipe: RecipeOption = None,
+    backbone: BackboneOption = None,
+    overrides: SetOption = None,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a predictor of transfer, or what there is to predict, by the transfer matrix MATRIX.
+    """Train every target from every source and from none; write matrix.csv, and predicted_NAME.csv for predictors.
 
-    Always shown beside it: no transfer, the best of k random sources, the same sources for every target, and the best
-    source of each target.
+    What is finished in the folder is not repeated. `multigraft transfer judge` reads the files.
     """
-    from multigraft.evaluation.judge import judge as judged
-    from multigraft.evaluation.transfer_matrix import read_matrix, read_predicted, read_sizes
+    from multigraft.library.predictors import PREDICTORS
 
-    scores = read_matrix(matrix)
-    predictions = read_predicted(predicted, scores) if predicted is not None else None
-    examples = read_sizes(sizes, scores) if sizes is not None else None
-    judgement = judged(scores, predictions, ks=k or None, sizes=examples)
-    if as_json:
-        print_json(judgement.model_dump(mode="json"))
-    else:
-        _show(judgement)
+    for name in predictor or ():
+        PREDICTORS.get(name, "--predictor")
+    changes = {"targets": target, **({"sources": source} if source else {})}
+    settings = _settings(suite, recipe, backbone, overrides, data, changes)
 
-
-def _show(found: Judgement) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(
-        f"{len(found.sources)} sources, {len(found.targets)} targets, seeds: {found.seeds}; "
-        f"{found.negative_cells} of {found.cells} cells are below no transfer",
-        soft_wrap=True,
-    )
-    predicted = any(best.predicted for best in found.best_of)
-    tables = (_ways, _best_of, _gained, _targets, _agreement) if predicted else (_ways, _best_of, _targets)
-    for table in tables:
-        console.print(table(found))
-    if found.interval_over is not None:
-        console.print(f"95 %: interval of the gain, over {found.interval_over}")
-    console.print(_saved(found), soft_wrap=True)
+    from multigraft.strategies.prompt_runs import train_matrix
+
+    console = Console(stderr=True)
+
+    def say(line: str) -> None:
+        if not as_json:
+            console.print(line, highlight=False, markup=False)
+
+    with keeping(f"what is trained is kept in {output}; the same command goes on from there"):
+        found = train_matrix(
+            settings, range(seeds), predictor or PREDICTORS.names(), output, announce=say, quiet=as_json
+        )
+    paths = found.write(output)
+    if as_json:
+        print_json([str(path) for path in paths])
+        return
+    print(f"In {output}: {', '.join(path.name for path in paths)}")
+    print(f"Next: multigraft transfer judge {paths[0]} --predicted {paths[-1]}")
 
 
-def _ways(found: Judgement) -> Table:
-    single = found.best_single_source
-    rows: list[tuple[str, Figures | None]] = [
-        ("no transfer", found.no_transfer),
-        ("mean over sources", found.mean_of_sources),
-        ("largest source", found.largest_source),
-        (f"always {single.source}, best over all targets", single.figures),
-        ("always the best over the other targets", found.best_single_source_left_out),
-        ("best source of each target (oracle)", found.oracle),
-    ]
-    table = _table("One source", ["source", *FIGURES])
-    for name, row in rows:
-        if row is not None:
-            table.add_row(name, *_cells(row))
-    return table
+@app.command()
+def to(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Folder of a task, or a task of --suite.")],
+    library: Annotated[Path, typer.Option("--from", metavar="LIBRARY", help="Library with the prompts of sources.")],
+    output: OutputOption,
+    use: Annotated[str, typer.Option(help="best-of-K, average-K, mixture-K or auto.")] = "auto",
+    by: Annotated[str, typer.Option(metavar="NAME", help="What ranks the sources: a predictor.")] = "per_token",
+    suite: Annotated[str | None, typer.Option(help="Embedded name or folder that has the task.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Add the prompt to LIBRARY, under the task's name.")] = False,
+    recipe: RecipeOption = None,
+    backbone: BackboneOption = None,
+    overrides: SetOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a prompt for TARGET from those of a library; it is written to a folder, with its card.
+
+    auto tries the sources that rank best and a prompt from words within the steps of one run, and abstains from
+    transfer where no source gains.
+    """
+    from multigraft.library.predictors import PREDICTORS
+    from multigraft.library.store import Library
+    from multigraft.strategies.prompt_runs import transfer_to
+
+    way, k = _use(use)
+    PREDICTORS.get(by, "--by")
+    shelf = Library(library)
+    name, place = (target, suite) if suite is not None else (Path(target).resolve().name, target)
+    settings = _settings(place, recipe, backbone, overrides, data)
+    if suite is None:
+        from multigraft.tasks.suite import load_suite
+
+        name = next(iter(load_suite(place).tasks))
+    if add:
+        _check_free(library, place, [name])
+    with keeping(f"what is trained is kept in {output}; the same command goes on from there"):
+        found = transfer_to(settings, name, shelf, way, k, by, output, quiet=as_json)
+    if add:
+        _add(settings, {name: found.expert}, library)
+    outcome = found.expert.outcome
+    score = float(found.expert.answers().scores().mean())
+    about = {"target": name, "started": found.reason, "dev": outcome.dev, settings.score_on: score,
+             "tried": found.tried, "prompt": str(found.expert.folder / "result")}  # fmt: skip
+    if as_json:
+        print_json(about)
+        return
+    print(f"{name}: {found.reason}")
+    for source, dev in sorted(found.tried.items(), key=lambda item: -item[1]):
+        print(f"  {source}: dev {dev:.1f}")
+    print(f"dev {outcome.dev:.1f}, {settings.score_on} {score:.1f}; the prompt: {about['prompt']}")
 
 
-def _best_of(found: Judgement) -> Table:
-    table = _table("Best of k sources", ["k", "sources", *FIGURES])
-    for best in found.best_of:
-        for name, row in (("random", best.random), ("same for all", best.fixed), ("predicted", best.predicted)):
-            if row is not None:
-                table.add_row(str(best.k), name, *_cells(row))
-    return table
+def _settings(
+    suite: str, recipe: Path | None, backbone: str | None, overrides: list[str] | None, data: Path | None,
+    changes: dict[str, Any] | None = None,
+) -> PromptRecipe:  # fmt: skip
+    from multigraft.cli.common import apply_overrides, point_to_data
+    from multigraft.settings import build
+    from multigraft.strategies.comparison import ALONE, read_recipe
+    from multigraft.strategies.prompt_recipe import DEFAULTS, PromptRecipe
+
+    point_to_data(data)
+    values = {key: value for key, value in (read_recipe(recipe) if recipe else DEFAULTS).items() if key not in ALONE}
+    values |= {"suite": suite, **(changes or {})}
+    if backbone is not None:
+        values["backbone"] = {**values.get("backbone", {}), "name": backbone}
+    return build(PromptRecipe, apply_overrides(values, overrides), recipe or "settings")
 
 
-def _gained(found: Judgement) -> Table:
-    from multigraft.reports import figures
+def _use(text: str) -> tuple[str, int]:
+    """What `--use` says: the way, and K. Raises UserError."""
+    from multigraft.errors import UserError
 
-    def cells(over: Comparison | None) -> list[str]:
-        if over is None:
-            return [figures.NONE] * 3
-        return [figures.signed(over.difference), figures.interval(over.interval), f"{over.p:.3f}"]
-
-    table = _table("The prediction gains more than", ["k", "random", "95 %", "p", "same for all", "95 %", "p"])
-    for best in found.best_of:
-        table.add_row(str(best.k), *cells(best.over_random), *cells(best.over_fixed))
-    return table
-
-
-def _targets(found: Judgement) -> Table:
-    from multigraft.reports import figures
-
-    table = _table("Targets", ["target", "none", "mean", "best", "source"])
-    for one in found.targets:
-        scores = (figures.number(value) for value in (one.none, one.mean, one.best))
-        table.add_row(one.target, *scores, one.best_source)
-    return table
+    ways = {"best-of": "best_of", "average": "average", "mixture": "mixture"}
+    way, _, count = text.rpartition("-")
+    if text == "auto":
+        return "auto", 1
+    if way not in ways or not count.isdecimal() or int(count) < 1:
+        raise UserError(f"--use is {text!r}", fix="say auto, best-of-3, average-3 or mixture-3")
+    return ways[way], int(count)
 
 
-def _agreement(found: Judgement) -> Table:
-    from multigraft.reports import figures
+def _check_free(library: Path, suite: str, names: Sequence[str] | None) -> None:
+    """Raises UserError when the library has an expert of such a name."""
+    from multigraft.library.store import Library, taken
+    from multigraft.tasks.suite import load_suite
 
-    columns = ["target", "Pearson", "p", "Spearman", "p", "NDCG", "random NDCG"]
-    table = _table("Prediction and score, over the sources", columns)
-    for one in found.targets:
-        values = (one.pearson, one.pearson_p, one.spearman, one.spearman_p, one.ndcg, one.random_ndcg)
-        decimals = (2, 3, 2, 3, 3, 3)
-        table.add_row(one.target, *(figures.number(value, digits) for value, digits in zip(values, decimals)))
-    return table
+    there = set(Library(library).names()) if library.exists() else set()
+    for name in load_suite(suite).tasks if names is None else names:
+        if name in there:
+            raise taken(name, library)
 
 
-def _table(title: str, columns: list[str]) -> Table:
+def _add(settings: PromptRecipe, prompts: dict[str, Any], folder: Path, *, replace: bool = False) -> None:
+    from multigraft.library.parcel import add_all
+    from multigraft.library.store import Library
+    from multigraft.strategies.prompt_library import parcels
+    from multigraft.strategies.prompt_transfer import PromptTransfer
+
+    tasks = tuple({one.outcome.task: None for one in prompts.values()})
+    settings = settings.model_copy(update={"sources": tasks, "targets": tasks})
+    found = parcels(PromptTransfer(folder).answering(settings), prompts)
+    add_all(Library.create(folder, exist_ok=True), found, replace=replace)
+
+
+def _show_map(names: list[str], similarity: Any, order: list[str]) -> None:
+    """Each task with the one that is most like it, in the order of their clusters."""
+    import numpy as np
+    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
-    for column in columns:
-        words = column in ("sources", "target", "source")
-        table.add_column(column, overflow="fold", justify="left" if words else "right")
-    return table
-
-
-def _cells(row: Figures) -> list[str]:
-    from multigraft.reports import figures
-
-    gain = [figures.signed(row.gain, 2), figures.interval(row.interval)]
-    relative = figures.signed(row.relative) + (" %" if row.relative is not None else "")
-    return [figures.number(row.score, 2), *gain, relative, figures.number(row.regret, 1, " %")]
-
-
-def _saved(found: Judgement) -> str:
-    from multigraft.reports import figures
-
-    kept = {"random": found.saved.random, "same for all": found.saved.fixed, "predicted": found.saved.predicted}
-    parts = [f"{name} k = {of[0]} (saves {figures.share(of[1])})" for name, of in kept.items() if of is not None]
-    return f"for 90 % of the oracle's gain: {', '.join(parts)}" if parts else "the oracle gains nothing"
+    others = np.array(similarity) - 3 * np.eye(len(names))  # never itself
+    table = Table(title="Cosine of average tokens")
+    for column in ("task", "most like", "similarity"):
+        table.add_column(column, justify="right" if column == "similarity" else "left", overflow="fold")
+    for name in order:
+        row = others[names.index(name)]
+        table.add_row(name, names[int(row.argmax())] if len(names) > 1 else "–", f"{row.max():.2f}")
+    Console().print(table)

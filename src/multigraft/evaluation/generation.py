@@ -13,7 +13,8 @@ from multigraft.errors import UserError
 from multigraft.methods.text_model import TextModel
 from multigraft.training.precision import computing_in
 
-ROWS = 32  # inputs in a batch
+TOKENS = 16384  # read and written in a batch: every step costs about the same for few rows as for many
+ROWS = 128  # inputs in a batch, at most
 
 
 @torch.inference_mode()
@@ -40,7 +41,7 @@ def generate(
     )  # fmt: skip
     ids, _ = encode_inputs(inputs, model.backbone.tokenizer, form)
     found = [""] * len(inputs)
-    for rows in _batches(model, [len(tokens) for tokens in ids], max_tokens):
+    for rows in _batches(model, [len(tokens) for tokens in ids], max_tokens, beams):
         width = max(len(ids[i]) for i in rows)
         tokens, mask = np.full((len(rows), width), form.pad_id), np.zeros((len(rows), width), dtype=np.int64)
         for row, i in enumerate(rows):
@@ -61,18 +62,19 @@ def generate(
     return found
 
 
-def _batches(model: TextModel, lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indexes of up to `ROWS` inputs of like lengths, the shortest first.
+def _batches(model: TextModel, lengths: Sequence[int], max_tokens: int, beams: int) -> Iterator[list[int]]:
+    """Indexes of inputs of like lengths, the shortest first, up to `ROWS` and `TOKENS` in a batch.
 
     They are of one length where a prompt stands in front and a model's window is shorter than all that it reads: the
     padding between a prompt and a shorter input would use the window up.
     """
-    prompt = max(model.bank.stack.longest, model.bank.method.positions)
+    prompt = model.prompt
     window = getattr(model.backbone.config, "sliding_window", None)
     apart = prompt and window is not None and window < prompt + max(lengths, default=0) + max_tokens
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if len(batch) == ROWS or (apart and batch and lengths[i] != lengths[batch[0]]):
+        full = len(batch) >= max(1, min(ROWS, TOKENS // (beams * (prompt + lengths[i] + max_tokens))))
+        if batch and (full or (apart and lengths[i] != lengths[batch[0]])):
             yield batch
             batch = []
         batch.append(i)

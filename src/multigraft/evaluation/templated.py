@@ -75,17 +75,15 @@ def ask(
     """The answers of one expert to a split of a task, in the templates called `wording` (see `choose_templates`).
 
     Turned-around templates are left out: they are for training. dev: a split and the number of its rows on which the
-    best template is to be chosen, where there are several. Exemplars come from the training split. Raises UserError
-    for bad rows and templates, and for exemplars of a task that has no training rows.
+    best template is to be chosen, where there are several. Exemplars come from the training split; of a task that has
+    none, from the split itself, never the row that is asked. Raises UserError for bad rows and templates.
     """
     templates = [one for one in choose_templates(task, wording) if not one.inverted]
     where = f"task {task.name}"
     if not templates:
         raise UserError("every template is inverted", where=where, fix="write one that asks for the answer")
-    has_train = "train" in task.split_names()
-    if asking.shots and not has_train:
-        raise UserError("no training rows to take exemplars from", where=where, fix="ask without shots")
-    pool = task.examples("train") if asking.shots else []
+    solved = "train" if "train" in task.split_names() else split
+    pool = task.examples(solved) if asking.shots else []
 
     def asked(rows: Sequence[Example], dev: Templated | None = None) -> Templated:
         return answer(model, expert, task, rows, templates, form, asking, pool, dev, kept)
@@ -177,4 +175,8 @@ def _worded(
     ]
     tokenizer = model.backbone.tokenizer
     budget = min(BUDGET, form.max_input)  # what is longer would be cut, and the question stands last
-    return with_shots(question, exemplars, lambda text: len(tokenizer(text)["input_ids"]), budget, asking.shots)
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, verbose=False)["input_ids"])
+
+    return with_shots(question, exemplars, count, budget, asking.shots)

@@ -6,6 +6,8 @@ source, once for each seed; the row of the source `none` is training without tra
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from multigraft.errors import UserError, nearest
+from multigraft.files import write_text
 from multigraft.tasks.readers.csv import CommaSeparated
 
 NONE = "none"  # the source that is no transfer
@@ -80,6 +83,33 @@ def read_matrix(path: Path) -> TransferMatrix:
         raise UserError(f"has no source but {NONE!r}", where=path, fix="add a row for each source")
     scores = table.array(sources, table.columns, path)
     return TransferMatrix(tuple(sources), tuple(table.columns), scores, table.array([NONE], table.columns, path)[:, 0])
+
+
+def write_matrix(path: Path, matrix: TransferMatrix, seeds: Sequence[int]) -> None:
+    """Write what `read_matrix` reads, whole or not at all."""
+    names = (NONE, *matrix.sources)
+    lines = [["source", "seed", *matrix.targets]]
+    for seed, none, scores in zip(seeds, matrix.none, matrix.scores):
+        lines += [[name, str(seed), *map(_figure, row)] for name, row in zip(names, [none, *scores])]
+    _write(path, lines)
+
+
+def write_predicted(path: Path, matrix: TransferMatrix, predicted: np.ndarray, seeds: Sequence[int]) -> None:
+    """Write predictions (S, N, M) for the sources and targets of a matrix, as `read_predicted` reads them."""
+    lines = [["source", "seed", *matrix.targets]]
+    for seed, scores in zip(seeds, predicted):
+        lines += [[name, str(seed), *map(_figure, row)] for name, row in zip(matrix.sources, scores)]
+    _write(path, lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _write(path: Path, lines: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    write_text(path, text.getvalue())
 
 
 def read_predicted(path: Path, matrix: TransferMatrix) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 from multigraft.batching.encode import Encoded
 from multigraft.batching.text import TextEncoded
+from multigraft.library.retrieval.text_formats import KeyText
 from multigraft.methods.heads import Pooling
 from multigraft.settings import Record
 from multigraft.tasks.outputs import Output
@@ -17,6 +18,15 @@ class HeadCard(Record):
 
     pooling: Pooling
     output: Output  # of the task
+
+
+class KeysCard(Record):
+    """How an expert's key vectors were made: only those that were made alike can be compared."""
+
+    encoder: str
+    encoder_fingerprint: str  # SHA-256 of its weights and tokenizer
+    text: KeyText
+    tokens: int  # where texts were cut
 
 
 class Card(Record):
@@ -36,6 +46,8 @@ class Card(Record):
     parents: tuple[str, ...]  # experts it was started or merged from
     versions: dict[str, str]
     head: HeadCard | None = None  # where the expert is kept without its model
+    embedding_step: int | None = None  # when the module was taken that tasks are compared by
+    retrieval: KeysCard | None = None  # of its key vectors, if it has any
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from multigraft.backbones.load import Backbone
 from multigraft.errors import UserError
 from multigraft.library.card import HeadCard, tokenizer_fingerprint
-from multigraft.library.store import HEAD, Expert, Library
+from multigraft.library.store import EARLY, HEAD, Expert, Library
 from multigraft.methods.bank import Bank
 from multigraft.methods.base import Method, method_record, parse_method
 from multigraft.methods.heads import Heads
@@ -73,8 +73,8 @@ def _bank(read: _Read, backbone: Backbone) -> Bank:
 
 
 def split_head(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """An expert's tensors as those of its module and those of its head."""
-    module = {key: tensor for key, tensor in tensors.items() if not key.startswith(HEAD)}
+    """An expert's tensors as those of its module and those of its head; those of its embedding are left out."""
+    module = {key: tensor for key, tensor in tensors.items() if not key.startswith((HEAD, EARLY))}
     head = {key.removeprefix(HEAD): tensor for key, tensor in tensors.items() if key.startswith(HEAD)}
     return module, head
 

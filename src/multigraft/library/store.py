@@ -29,6 +29,7 @@ from multigraft.library.objects import Objects, parse_tensors
 from multigraft.settings import Record, build
 
 HEAD = "head."  # in front of the names of the tensors of an encoder's head
+EARLY = "early."  # in front of those of a module as it was early in its training: a task's embedding
 _NAME = re.compile(r"[^\W_][^\x00-\x1f\x7f/\\:*?\"<>|]{0,199}(?<![ .])")
 _KEYS = "keys"  # name of the S x D tensor in a file of key vectors
 

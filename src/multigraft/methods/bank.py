@@ -108,6 +108,11 @@ class Bank(nn.Module):
             self._written.clear()
 
     @property
+    def positions(self) -> int:
+        """Positions in front of a text that the longest expert takes."""
+        return max(self.stack.longest, self.method.positions)
+
+    @property
     def prompt_width(self) -> int:
         """Positions in front of the text in the present block; 0 outside it, and where the method has none."""
         return 0 if self._front is None else self._front.width

@@ -18,11 +18,15 @@ from multigraft.methods.stack import Stack
 
 
 class JointModel(nn.Module):
-    """N tasks on one encoder. The backbone is tuned with the bank and the heads, or frozen under them."""
+    """N tasks on one encoder. The backbone is tuned with the bank and the heads, or frozen under them.
+
+    Every task has an expert of its own, or all share the one of a bank of one.
+    """
 
     def __init__(self, backbone: Backbone, bank: Bank, heads: Heads, *, pooling: Pooling, tuned: bool) -> None:
         super().__init__()
         self.backbone, self.pooling, self.tuned = backbone, pooling, tuned
+        self._one_expert = len(bank.stack.names) == 1
         self.encoder = backbone.model
         self.bank, self.heads = bank, heads
         self._crossing = last_crossing(backbone, bank.method) if pooling == "first" else None
@@ -34,6 +38,20 @@ class JointModel(nn.Module):
     def names(self) -> list[str]:
         """The tasks, in the order of their experts."""
         return self.heads.stack.names
+
+    @property
+    def whole(self) -> bool:
+        """Do all tasks learn together: are the backbone, or one expert, trained for all of them?"""
+        return self.tuned or (self._one_expert and len(self.names) > 1)
+
+    @property
+    def prompt(self) -> int:
+        """Positions in front of a text, at most."""
+        return self.bank.positions
+
+    def drawn(self, part: str, experts: Sequence[int]) -> Sequence[int]:
+        """The rows of a stack that the tasks of a batch use."""
+        return [0] if part == "bank" and self._one_expert else experts
 
     def train(self, mode: bool = True) -> JointModel:
         """Switch dropout on or off; a frozen backbone stays without, so that it is one function for all tasks."""
@@ -51,7 +69,9 @@ class JointModel(nn.Module):
         return gather_options(values, batch)
 
     def _rows(self, experts: Sequence[int], local: Tensor | None, mask: Tensor):  # type: ignore[no-untyped-def]
-        return self.bank.rows(experts, local, mask) if self.bank.stack.width else nullcontext()
+        if not self.bank.stack.width:
+            return nullcontext()
+        return self.bank.rows([0], None, mask) if self._one_expert else self.bank.rows(experts, local, mask)
 
     def encode(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The last hidden state: ids B T to B T D."""
@@ -88,7 +108,7 @@ class JointModel(nn.Module):
 
     def parameters_of(self, name: str) -> int:
         """Number of parameters that belong to one task alone: its module and its head."""
-        return self.bank.stack.size(name) + self.heads.size(name)
+        return self.bank.stack.size(self.bank.stack.names[0] if self._one_expert else name) + self.heads.size(name)
 
     @property
     def stacks(self) -> dict[str, Stack]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import nn
@@ -15,6 +16,17 @@ class SharedModel(Protocol):
 
     backbone: Backbone
     tuned: bool
+
+    @property
+    def whole(self) -> bool:
+        """Do all experts learn together? Else each is trained as it would be alone."""
+
+    @property
+    def prompt(self) -> int:
+        """Positions in front of a text, at most."""
+
+    def drawn(self, part: str, experts: Sequence[int]) -> Sequence[int]:
+        """The rows of a stack that the `experts` of a batch use."""
 
     @property
     def names(self) -> list[str]:

@@ -34,6 +34,20 @@ class TextModel(nn.Module):
         return self.bank.stack.names
 
     @property
+    def whole(self) -> bool:
+        """Do all experts learn together: is the backbone trained with them?"""
+        return self.tuned
+
+    @property
+    def prompt(self) -> int:
+        """Positions in front of a text, at most."""
+        return self.bank.positions
+
+    def drawn(self, part: str, experts: Sequence[int]) -> Sequence[int]:
+        """The rows of a stack that the `experts` of a batch use: their own."""
+        return experts
+
+    @property
     def stacks(self) -> dict[str, Stack]:
         """What each expert has of its own: its module."""
         return {"bank": self.bank.stack}

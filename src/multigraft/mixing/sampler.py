@@ -31,6 +31,7 @@ class Sampler:
     lengths: token length of every training row of each task; rows are batched with others of about their length.
     mode: `one_task`: the `B` rows of a step belong to one task. `mixed`: every row has a task of its own.
         `parallel`: `B` rows of each task at every step, as independent experts need; no schedule is asked.
+    of: whose rows an entry of `sizes` has, where it is not named after its task: entries of one task draw alike.
 
     The run is divided into `epochs` windows of (nearly) equal numbers of steps, planned one at a time. The rows of a
     task come in passes, as `Stream` has it. In modes `one_task` and `parallel`, batch k of a task depends on the seed,
@@ -50,6 +51,7 @@ class Sampler:
         epochs: int,
         mode: Mode,
         seed: int,
+        of: Mapping[str, str] | None = None,
     ) -> None:
         if mode not in get_args(Mode):
             raise unknown("sampling mode", mode, get_args(Mode))
@@ -65,7 +67,7 @@ class Sampler:
         self._batch_size, self._schedule = batch_size, schedule
         self._sizes = [sizes[name] for name in self.names]
         self._lengths = [np.asarray(lengths[name], dtype=np.int64) for name in self.names]
-        self._streams = [Stream(name, lengths[name], batch_size, seed) for name in self.names]
+        self._streams = [Stream((of or {}).get(name, name), lengths[name], batch_size, seed) for name in self.names]
         self._starts = np.array([steps * epoch // epochs for epoch in range(epochs + 1)])
         self._drawn = [0] * len(self.names)  # rows drawn of each task before the current window
         self._plan: list[Draw] = []  # draws of the current window; empty: not planned yet

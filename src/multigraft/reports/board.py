@@ -15,7 +15,8 @@ SHORT = {
     "chrf": "chrF",
 }  # fmt: skip
 MANY = 10  # tasks
-_PLACES = {"untuned": 0, "separate": 1, "shared": 2, "module": 3, "instructions": 5}
+_PLACES = {"untuned": 0, "separate": 1, "shared": 2, "module": 3, "prompt": 3, "transfer": 5, "instructions": 5}
+_AS_LISTED = ("untuned", "prompt", "transfer", "instructions")  # with no schedule of their own
 _OTHER_SCHEDULE = 4
 MARKS = {"same": "≈", "untested": "?", "lower": "", "higher": ""}
 
@@ -78,12 +79,12 @@ def short_metric(metric: str) -> str:
 
 
 def ordered(results: Results) -> list[Row]:
-    """Rows in reading order: as it is, separate, shared, methods, other schedules of these three, instructions."""
+    """Rows in reading order: as it is, separate, shared, methods, other schedules of these three, then the others."""
     seen: set[tuple[str, str | None, bool]] = set()
     placed = []
     for row in results.rows:
         kind, place = (row.strategy, row.method, row.tuned), _PLACES.get(row.strategy, _PLACES["module"])
-        again = kind in seen and row.strategy not in ("untuned", "instructions")
+        again = kind in seen and row.strategy not in _AS_LISTED
         seen.add(kind)
         placed.append((_OTHER_SCHEDULE if again else place, row))
     return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
@@ -123,7 +124,8 @@ def line_note(row: Row) -> str:
     """What is said of a row below its label."""
     if row.strategy == "untuned":
         return "not trained"
-    return ", ".join(part for part in (row.schedule, "tuned" if row.tuned else "frozen") if part)
+    backbone = "tuned" if row.tuned else "frozen, heads trained" if row.heads else "frozen"
+    return ", ".join(part for part in (row.schedule, backbone) if part)
 
 
 def scored(value: Estimate) -> Cell:

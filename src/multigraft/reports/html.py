@@ -7,6 +7,7 @@ from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import yaml
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
@@ -17,6 +18,7 @@ from multigraft.reports import baselines, certificates, clusters, figures, histo
 from multigraft.reports.board import board, ordered
 from multigraft.reports.series import over_clusters
 from multigraft.reports.summary import findings
+from multigraft.reports.task_map import picture
 from multigraft.reports.verdicts import names, verdict
 from multigraft.strategies.results import Difference, Results
 
@@ -45,6 +47,7 @@ def render(results: Results) -> str:
             (f"{name}: {certificates.overlaps(row)}", certificates.clean_rows(row)) for name, row in rows if row.clean
         ],
         certificates=certificates,
+        task_map=_both(_task_map, results) if results.task_map else None,
         differences=[_difference(results, found) for found in results.differences],
         ledger_head=tables.LEDGER,
         ledgers=[(name, tables.ledger_rows(results, row.id)) for name, row in rows if row.ledger],
@@ -79,6 +82,12 @@ def _both(plot: Callable[[Results, int], Markup], results: Results) -> Markup:
 
 def _series(name: str, results: Results, width: int) -> Markup:
     return over_clusters(results, clusters.series(results)[name], width)
+
+
+def _task_map(results: Results, width: int) -> Markup:
+    alike = results.task_map
+    assert alike is not None
+    return picture(alike.tasks, np.array(alike.similarity), alike.what, width)
 
 
 def _difference(results: Results, found: Difference) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ def findings(results: Results) -> list[Finding]:
     asked: tuple[Callable[[Results], Finding | None], ...] = (
         _average,
         _against_separate,
+        _against_prompts,
         zero_shot.against_untuned,
         _worst_task,
         _parameters,
@@ -56,6 +57,17 @@ def _against_separate(results: Results) -> Finding | None:
     found = compared(results, separate, results.rows)
     text = f"The average of {names(results)[separate.id]} is {figures.estimate(separate.average)}. {listed(found)}"
     return Finding("Sharing against separate models", counted(found), text)
+
+
+def _against_prompts(results: Results) -> Finding | None:
+    """What starting from other tasks gains over prompts that start from words."""
+    plain = first(results, "prompt")
+    rows = tuple(row for row in results.rows if row.strategy in ("prompt", "transfer") and row is not plain)
+    if plain is None or not any(row.strategy == "transfer" for row in rows):
+        return None
+    found = compared(results, plain, rows)
+    text = f"The average of {names(results)[plain.id]} is {figures.estimate(plain.average)}. {listed(found)}"
+    return Finding("Transfer against prompts from words", counted(found), text)
 
 
 def _worst_task(results: Results) -> Finding | None:

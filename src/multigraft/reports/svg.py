@@ -16,6 +16,8 @@ SIGNS = {
     "separate": ("■", "separate"),
     "shared": ("◆", "shared"),
     "module": ("●", "task modules"),
+    "prompt": ("✚", "prompts"),
+    "transfer": ("⬢", "prompt transfer"),
     "instructions": ("▲", "instructions"),
 }
 
@@ -139,6 +141,15 @@ def mark(group: str, x: float, y: float, size: float = 4.5, hollow: bool = False
         far = size * 1.3
         d = f"M{x - far:.1f} {y:.1f}l{far:.1f} {far:.1f} {far:.1f} {-far:.1f} {-far:.1f} {-far:.1f}z"
         return el("path", *inner, d=d, **look)
+    if group == "prompt":
+        arm, half = size * 1.3, size * 0.45
+        d = f"M{x - half:.1f} {y - arm:.1f}h{2 * half:.1f}v{arm - half:.1f}h{arm - half:.1f}v{2 * half:.1f}"
+        d += f"h{half - arm:.1f}v{arm - half:.1f}h{-2 * half:.1f}v{half - arm:.1f}h{half - arm:.1f}v{-2 * half:.1f}"
+        return el("path", *inner, d=f"{d}h{arm - half:.1f}z", **look)
+    if group == "transfer":
+        far, half = size * 1.15, size * 0.6
+        d = f"M{x - far:.1f} {y:.1f}l{far - half:.1f} {-size:.1f}h{2 * half:.1f}l{far - half:.1f} {size:.1f}"
+        return el("path", *inner, d=f"{d}l{half - far:.1f} {size:.1f}h{-2 * half:.1f}z", **look)
     if group in ("instructions", "untuned"):
         half, up = size * 1.2, size if group == "instructions" else -size
         d = f"M{x - half:.1f} {y + 0.9 * up:.1f}h{2 * half:.1f}L{x:.1f} {y - 1.2 * up:.1f}z"

@@ -16,7 +16,7 @@ from multigraft.errors import UserError
 from multigraft.settings import Record, build, read_yaml
 from multigraft.training.settings import TrainingSettings
 
-Group = Literal["separate", "shared", "module", "instructions", "untuned"]
+Group = Literal["separate", "shared", "module", "instructions", "untuned", "prompt", "transfer"]
 ALONE = frozenset({"title", "seeds", "rows"})  # fields that a comparison has and its rows have not
 
 

@@ -55,7 +55,7 @@ def load_data(recipe: Recipe) -> Data:
     scored = dev
     if recipe.score_on != DEV:
         scored = {task.name: rows(task, recipe.score_on, recipe.scored_examples) for task in tasks}
-    return Data(tasks, train, dev, scored, backbone, _median_text(list(dev.values()), backbone.pad_id))
+    return Data(tasks, train, dev, scored, backbone, median_text(list(dev.values()), backbone.pad_id))
 
 
 def check(recipe: Recipe, data: Data) -> None:
@@ -64,7 +64,8 @@ def check(recipe: Recipe, data: Data) -> None:
     parse_method(recipe.method).check(data.backbone, length)
 
 
-def _median_text(data: Sequence[Encoded], pad_id: int) -> Batch:
+def median_text(data: Sequence[Encoded], pad_id: int) -> Batch:
+    """One row of median length, of all rows of several tasks."""
     lengths = np.concatenate([rows.lengths for rows in data])
     middle = int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
     ends = np.cumsum([len(rows) for rows in data])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from multigraft.batching.text import TextEncoded, TextFormat, encode_text
 from multigraft.errors import UserError, unknown
@@ -70,18 +70,31 @@ def word_tasks(
     train, dev = {}, {}
     for task in tasks:
         rows = training_rows(recipe, task, certificate)
-        words = _Words(recipe, task, training_templates(recipe, task), rows, form, tokenizer)
+        words = Words(recipe, task, training_templates(recipe, task), rows, form, tokenizer)
         train[task.name] = words.encode(rows, training=True)
         if DEV in task.split_names():
             dev[task.name] = words.encode(task.examples(DEV, DEV_ROWS), training=False)
     return Worded(train, dev)
 
 
+class Wording(Protocol):
+    """What recipes say about wording."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def options(self) -> bool: ...
+
+    @property
+    def training_shots(self) -> int: ...
+
+
 @dataclass(frozen=True)
-class _Words:
+class Words:
     """How a task is put into words; exemplars come from the `pool`."""
 
-    recipe: InstructionRecipe
+    recipe: Wording
     task: Task
     templates: Sequence[Template]
     pool: Sequence[Example]
@@ -89,6 +102,7 @@ class _Words:
     tokenizer: Any
 
     def encode(self, rows: Sequence[Example], *, training: bool) -> TextEncoded:
+        """The rows, each in a template that is drawn for it."""
         recipe = self.recipe
         chosen = assign(self.templates, self.task, len(rows), recipe.seed, training=training)
         worded = [self._render(self.templates[k], row) for k, row in zip(chosen, rows, strict=True)]
@@ -104,4 +118,4 @@ class _Words:
         return with_shots(question, exemplars, self._tokens, min(BUDGET, self.form.max_input), recipe.training_shots)
 
     def _tokens(self, text: str) -> int:
-        return len(self.tokenizer(text)["input_ids"])
+        return len(self.tokenizer(text, verbose=False)["input_ids"])

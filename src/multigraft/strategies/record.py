@@ -55,6 +55,7 @@ def record(recipe: Comparison, strategy: Strategy, runs: Runs) -> Results:
         ),
         differences=tuple(_differences(found)),
         held_out=strategy.held_out([row for _, row, _ in runs]),
+        task_map=strategy.task_map([row for _, row, _ in runs]),
     )
 
 
@@ -114,6 +115,7 @@ def _row(
         wordings={task: _wordings(one) for task, one in answers.items() if one.templates != ("",)},
         clean={task: _clean(one, results, task) for task, one in answers.items() if task in first.overlapping},
         tuning_clusters=first.tuning_clusters,
+        heads=first.heads,
         series=recipe.series(),
     )
 

@@ -91,7 +91,7 @@ class Row(Record):
 
     id: str
     label: str
-    strategy: str  # separate | shared | module | instructions | untuned
+    strategy: str  # separate | shared | module | prompt | transfer | instructions | untuned
     method: str | None
     schedule: str
     tuned: bool  # is the backbone trained
@@ -111,7 +111,16 @@ class Row(Record):
     wordings: dict[str, Wordings] = Field(default_factory=dict)  # per task that was asked in words
     clean: dict[str, Clean] = Field(default_factory=dict)  # per task whose rows were looked for in the training texts
     tuning_clusters: int | None = None  # clusters that were trained on
+    heads: bool = False  # are an encoder's heads trained on the frozen backbone, beside what the label says
     series: str | None = None  # rows of one series differ in the clusters they were trained on, and in no setting else
+
+
+class TaskMap(Record):
+    """How alike tasks are, by what was trained for each."""
+
+    tasks: tuple[str, ...]  # N
+    what: str  # was compared
+    similarity: tuple[tuple[float, ...], ...]  # N x N
 
 
 class Difference(Record):
@@ -138,3 +147,4 @@ class Results(Record):
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     held_out: tuple[HeldOut, ...] = ()
+    task_map: TaskMap | None = None

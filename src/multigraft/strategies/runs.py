@@ -38,22 +38,28 @@ class RunResult(Record):
     # Per task: scored rows that a training text gives away.
     overlapping: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     tuning_clusters: int | None = None
+    heads: bool = False  # were an encoder's heads trained on the frozen backbone
 
 
 def keep_result(folder: Path, result: RunResult, answers: Mapping[str, Templated]) -> None:
     """Write what `finished` and `answers_of` read, and drop the checkpoint."""
     with new_folder(folder / "result") as new:
-        arrays, names = {}, {}
-        for task, one in answers.items():
-            names[task] = {"metric": one.metric, "templates": one.templates, "dev": one.dev is not None}
-            for part, found in {"scored": one, "dev": one.dev}.items():
-                if found is not None:
-                    arrays[f"{task}/{part}/targets"] = np.ascontiguousarray(found.targets)
-                    arrays[f"{task}/{part}/answers"] = np.ascontiguousarray(found.answers)
-        save_file(arrays, new / "answers.safetensors")
-        write_json(new / "answers.json", names)
+        write_answers(new, answers)
         write_json(new / "result.json", result.model_dump(mode="json"))
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of no more use, and three times the model's size
+
+
+def write_answers(folder: Path, answers: Mapping[str, Templated]) -> None:
+    """Write what `answers_of` reads into a folder called `result`."""
+    arrays, names = {}, {}
+    for task, one in answers.items():
+        names[task] = {"metric": one.metric, "templates": one.templates, "dev": one.dev is not None}
+        for part, found in {"scored": one, "dev": one.dev}.items():
+            if found is not None:
+                arrays[f"{task}/{part}/targets"] = np.ascontiguousarray(found.targets)
+                arrays[f"{task}/{part}/answers"] = np.ascontiguousarray(found.answers)
+    save_file(arrays, folder / "answers.safetensors")
+    write_json(folder / "answers.json", names)
 
 
 def finished(folder: Path) -> RunResult | None:

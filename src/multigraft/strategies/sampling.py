@@ -10,8 +10,14 @@ from multigraft.training.objective import Rows
 from multigraft.training.settings import TrainingSettings
 
 
-def sampler_of(rows: Mapping[str, Rows], schedule: Schedule, training: TrainingSettings, seed: int) -> Sampler:
-    """What draws the training rows of every task by name. Raises UserError as `Sampler` does."""
+def sampler_of(
+    rows: Mapping[str, Rows],
+    schedule: Schedule,
+    training: TrainingSettings,
+    seed: int,
+    of: Mapping[str, str] | None = None,
+) -> Sampler:
+    """What draws the training rows of every task by name; `of` as in `Sampler`. Raises UserError as it does."""
     sizes = {name: len(mine) for name, mine in rows.items()}
     steps = training.steps_for(sum(sizes.values()), len(sizes))
     return Sampler(
@@ -23,4 +29,5 @@ def sampler_of(rows: Mapping[str, Rows], schedule: Schedule, training: TrainingS
         epochs=min(training.epochs, steps),
         mode=training.batches,
         seed=seed,
+        of=of,
     )

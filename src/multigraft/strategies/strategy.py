@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from multigraft.registry import Registry
 from multigraft.strategies.comparison import Comparison, RunRecipe
-from multigraft.strategies.results import HeldOut, TaskSummary
+from multigraft.strategies.results import HeldOut, TaskMap, TaskSummary
 from multigraft.strategies.runs import RunResult
 
 
@@ -42,6 +42,10 @@ class Strategy(ABC):
     def held_out(self, recipes: Sequence[Any]) -> tuple[HeldOut, ...]:
         """What the certificates of the runs say."""
         return ()
+
+    def task_map(self, recipes: Sequence[Any]) -> TaskMap | None:
+        """How alike the tasks are, where the runs tell."""
+        return None
 
 
 STRATEGIES: Registry[Strategy] = Registry(

@@ -39,10 +39,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop asks of its caller: dev scores of the model as it is, and to keep it."""
+    """What the loop asks of its caller: dev scores of the model as it is, and to keep it.
+
+    `passed` is told of every epoch that is over.
+    """
 
     evaluate: Callable[[], Mapping[str, float]]
     keep: Callable[[Mapping[str, float]], None]
+    passed: Callable[[int], None] = lambda epoch: None
 
 
 def train(
@@ -124,24 +128,34 @@ class _Run:
     def step(self, draw: Draw, factor: float) -> float:
         """One optimizer step; gives the mean loss of all processes."""
         objective, tasks, rows = self.objective, draw.tasks, draw.rows
-        weights = objective.weights(tasks, rows, independent=not self.model.tuned)
         # Gradients are averaged over processes, the weights are of the whole batch: hence the factor.
         processes, device = self.accelerator.num_processes, self.accelerator.device
-        mine = slice(self.accelerator.process_index, None, processes)
-        batch = objective.collate(tasks[mine], rows[mine]).to(device)
+        weights = objective.weights(tasks, rows, independent=not self.model.whole) * processes
+        total = torch.zeros((), device=device)
         for process in range(processes):
-            _record(self.ledger, objective, draw, slice(process, None, processes))
-        with computing_in(self.settings.precision, device):
-            outputs = self.wrapped(batch)
-        loss = objective.losses(outputs, batch) @ torch.from_numpy(weights[mine] * processes).to(device)
-        self.accelerator.backward(loss)
+            mine = np.arange(process, len(tasks), processes)
+            for part in self._parts(tasks[mine], rows[mine]):
+                chosen = mine[part]
+                _record(self.ledger, objective, draw, chosen)
+                if process == self.accelerator.process_index:
+                    batch = objective.collate(tasks[chosen], rows[chosen]).to(device)
+                    with computing_in(self.settings.precision, device):
+                        outputs = self.wrapped(batch)
+                    loss = objective.losses(outputs, batch) @ torch.from_numpy(weights[chosen]).to(device)
+                    self.accelerator.backward(loss)
+                    total += loss.detach()
         self.optimizers.step(objective.experts(tasks), factor)
-        return float(self.accelerator.reduce(loss.detach(), "mean"))  # type: ignore[arg-type]
+        return float(self.accelerator.reduce(total, "mean"))  # type: ignore[arg-type]
+
+    def _parts(self, tasks: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+        limit = self.settings.part_positions
+        return [np.arange(len(rows))] if limit is None else self.objective.parts(tasks, rows, limit, self.model.prompt)
 
     def finish_epoch(self, epoch: int) -> None:
         """Score the model when it is due, keep it if it is the one to choose, and write a checkpoint."""
         progress, settings = self.progress, self.settings
         last = progress.step == len(self.sampler)
+        self.hooks.passed(epoch)
         if last or epoch % settings.score_every == 0:
             self._score(last)
         due = progress.seconds - progress.saved_at >= settings.checkpoint_seconds
@@ -166,9 +180,9 @@ class _Run:
                 self.hooks.keep(scores)
 
 
-def _record(ledger: Ledger, objective: Objective, draw: Draw, share: slice) -> None:
-    """Enter the rows of a draw that one process computes."""
-    tasks, rows = draw.tasks[share], draw.rows[share]
+def _record(ledger: Ledger, objective: Objective, draw: Draw, part: np.ndarray) -> None:
+    """Enter the rows of a draw that make up one batch."""
+    tasks, rows = draw.tasks[part], draw.rows[part]
     tokens, truncated = (
         np.array([getattr(objective.data[t], name)[r] for t, r in zip(tasks, rows, strict=True)])
         for name in ("tokens", "truncated")

@@ -55,6 +55,22 @@ class Objective(ABC):
     def positions(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Positions, with padding, that each row of a batch takes: B."""
 
+    def parts(self, tasks: np.ndarray, rows: np.ndarray, limit: int, prompt: int) -> list[np.ndarray]:
+        """A step's rows in parts that take at most `limit` positions each, or one row: indexes into the B rows.
+
+        Rows of like lengths come together, so that little is padded. A row has `prompt` positions in front of it.
+        """
+        taken = np.array([self.positions(tasks[b : b + 1], rows[b : b + 1])[0] for b in range(len(rows))]) + prompt
+        order = np.argsort(taken, kind="stable")
+        if len(rows) * taken[order[-1]] <= limit:
+            return [np.arange(len(rows))]
+        parts: list[list[int]] = [[]]
+        for b in order:
+            if parts[-1] and (len(parts[-1]) + 1) * taken[b] > limit:
+                parts.append([])
+            parts[-1].append(int(b))
+        return [np.array(part) for part in parts]
+
     def weights(self, tasks: np.ndarray, rows: np.ndarray, independent: bool) -> np.ndarray:
         """Weight of each row in the loss of a step: B, float32."""
         return row_weights(tasks, independent)

@@ -41,8 +41,8 @@ class DenseAdafactor(torch.optim.Optimizer):
 class Optimizers:
     """Steps a model of N experts.
 
-    With a tuned backbone all gradients are clipped together; with a frozen one, the experts are independent,
-    and each one's module and head are clipped by themselves.
+    Where all learn together, as with a tuned backbone, all gradients are clipped together; independent experts, each
+    one's module and head, are clipped by themselves.
     """
 
     def __init__(self, model: SharedModel, settings: TrainingSettings) -> None:
@@ -77,14 +77,15 @@ class Optimizers:
             self.dense.step()
         rates = {"heads": self.settings.head_learning_rate}
         for name, optimizer in self.rows.items():
-            optimizer.step(experts, (rates.get(name) or self.settings.module_learning_rate) * factor)
+            rate = rates.get(name) or self.settings.module_learning_rate
+            optimizer.step(self.model.drawn(name, experts), rate * factor)
         for parameter in [*self.named.values(), *(optimizer.stack.values for optimizer in self.rows.values())]:
             parameter.grad = None
 
     def _clip(self, experts: Sequence[int], limit: float) -> None:
         grads = [optimizer.stack.values.grad for optimizer in self.rows.values()]
         rows = [grad for grad in grads if grad is not None]
-        if self.dense is not None:
+        if self.model.whole:
             parameters = [*self.named.values(), *(optimizer.stack.values for optimizer in self.rows.values())]
             nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], limit)
             return

@@ -27,6 +27,12 @@ class TrainingSettings(Record):
         description="one_task: a step's rows are of one task; mixed: each row is drawn for itself; "
         "parallel: batch_size rows of every task in each step",
     )
+    part_positions: int | None = Field(
+        None,
+        gt=0,
+        description="tokens with padding that run through the backbone at once: a step of more is computed in parts, "
+        "rows of like lengths together, which bounds memory; null: no bound",
+    )
     max_length: int = Field(128, gt=1, description="tokens of a text; longer ones are cut")
     checkpoint_seconds: float = Field(
         60, ge=0, description="least time between checkpoints, which are written at ends of epochs; 0: at each"

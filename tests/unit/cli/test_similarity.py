@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,22 @@ def test_both_matrices_are_printed(prompts: dict[str, np.ndarray], capsys: pytes
     assert f"{similarity_matrices(prompts.values())['per_token'][0, 2]:.3f}" in out
 
 
+def test_the_map_is_drawn_as_its_name_says(
+    prompts: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert similarity("[b].npy", "x.npy", "near.npy", "--json", "--plot", "made/map.svg") == 0
+    json.loads(capsys.readouterr().out)
+    picture = Path("made/map.svg").read_text(encoding="utf-8")
+    likeness = similarity_matrices(prompts.values())["average_tokens"][0, 2]
+    assert f"{likeness:.3f}" in picture
+    assert "Cosine of average tokens" in picture
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.colors", None)
+    assert similarity("x.npy", "near.npy", "--plot", "map.png") == 2
+    assert "pip install 'multigraft[plots]'" in capsys.readouterr().err
+    assert not Path("map.png").exists()
+
+
 def test_prompts_of_one_name_are_told_apart(prompts: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
     Path("other").mkdir()
     np.save("other/x.npy", prompts["near"])
@@ -53,10 +70,13 @@ def test_prompts_of_one_name_are_told_apart(prompts: dict[str, np.ndarray], caps
 
 def test_bad_input_ends_with_2(prompts: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
     np.save("wide.npy", np.zeros((2, 7)))
+    Path("full.svg").mkdir()
     for arguments, message in (
         (("x.npy", "wide.npy"), "wide.npy: tokens are 7 wide, those of x.npy 6; compare prompts of one backbone"),
         (("x.npy", "none.npy"), "none.npy: cannot be read"),
         ((), "Missing argument"),
+        (("x.npy", "--plot", "map.pdf"), "--plot map.pdf: not a picture's name; end it with .svg or .png"),
+        (("x.npy", "--plot", "full.svg"), "--plot full.svg: cannot be written: Is a directory"),
     ):
         assert similarity(*arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()

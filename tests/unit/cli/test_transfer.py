@@ -1,11 +1,13 @@
-"""`multigraft transfer judge`: what it prints, and how it ends."""
+"""`multigraft transfer`: what it prints and writes, and how it ends."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from multigraft.cli.common import run
 from multigraft.cli.main import build_app
@@ -91,3 +93,69 @@ def test_bad_input_ends_with_2(
     assert judge(folder, *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.fixture
+def settings(backbone_folder: Callable[..., str], tmp_path: Path) -> list[str]:
+    """Arguments for a small run on a tiny backbone with three tasks of the starter suite."""
+    recipe = {
+        "strategy": "prompt_transfer", "tasks": ["contrary", "coin", "gap"], "backbone": {"name": backbone_folder()},
+        "method": {"name": "soft_prompt", "length": 3}, "examples": 20, "dev_examples": 6, "scored_examples": 10,
+        "training": {"steps": 8, "epochs": 2, "batch_size": 4, "max_length": 20, "precision": "fp32"},
+    }  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return ["--recipe", str(tmp_path / "recipe.yaml")]
+
+
+def test_a_map_is_drawn_and_its_prompts_start_a_target(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    library, output = str(tmp_path / "library"), tmp_path / "map"
+    arguments = ["transfer", "map", "starter", "--output", str(output), "--library", library, *settings]
+    assert run(build_app(), arguments) == 0
+    assert "Cosine of average tokens" in capsys.readouterr().out
+    alike = json.loads((output / "similarity.json").read_text())
+    assert sorted(alike["tasks"]) == sorted(alike["order"]) == ["coin", "contrary", "gap"]
+    assert [len(row) for row in alike["per_token"]] == [3, 3, 3]
+    assert (output / "map.svg").read_text().startswith("<svg")
+    assert run(build_app(), arguments) == 2  # their names are taken
+    assert "--replace" in capsys.readouterr().err
+    assert run(build_app(), [*arguments, "--replace"]) == 0
+    capsys.readouterr()
+    to = ["transfer", "to", "coin", "--suite", "starter", "--from", library, *settings]
+    assert run(build_app(), [*to, "--output", str(tmp_path / "to"), "--use", "best-of-2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["tried"]) == {"contrary", "gap"}
+    assert Path(found["prompt"]).is_dir()
+    assert run(build_app(), [*to, "--output", str(tmp_path / "auto"), "--set", "training.steps=9"]) == 0
+    assert "coin: " in capsys.readouterr().out
+    for wrong, words in (
+        (["--use", "best-of-0"], "say auto"),
+        (["--use", "some"], "say auto"),
+        (["--by", "per_tokn"], "did you mean 'per_token'"),
+        (["--add"], "is here already"),
+        (["--from", str(output)], "not a library"),
+    ):
+        assert run(build_app(), [*to, "--output", str(tmp_path / "wrong"), *wrong]) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_matrix_is_trained_and_can_be_judged(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "matrix"
+    arguments = ["transfer", "matrix", "starter", "--output", str(output), "--target", "coin", *settings]
+    assert run(build_app(), [*arguments, "--seeds", "2", "--predictor", "per_token"]) == 0
+    assert "predicted_per_token.csv" in capsys.readouterr().out
+    files = [str(output / name) for name in ("matrix.csv", "predicted_per_token.csv")]
+    assert run(build_app(), ["transfer", "judge", files[0], "--predicted", files[1]]) == 0
+    assert "2 sources, 1 targets, seeds: 2" in capsys.readouterr().out
+    for wrong, words in (
+        (["--source", "coin"], "'coin' is source and target"),
+        (["--source", "coyn"], "did you mean 'coin'"),
+        (["--predictor", "sise"], "did you mean 'size'"),
+    ):
+        assert run(build_app(), [*arguments, *wrong]) == 2
+        assert words in capsys.readouterr().err

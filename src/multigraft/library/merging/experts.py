@@ -156,5 +156,6 @@ def _card(merge: Merge, experts: Sequence[Parcel], method: Method, head: HeadCar
                 key: value for key, value in machine().items() if key in ("multigraft", "torch", "transformers")
             },
             "head": head,
+            "retrieval": None,
         }
     )

@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from multigraft.errors import UserError
+from multigraft.library.reads import Reads
 from multigraft.registry import Registry
 
 
@@ -33,12 +33,18 @@ class Known:
     features: Mapping[str, np.ndarray] = field(default_factory=dict)  # by source, n x D: of that sample, under it
     losses: Mapping[str, float] = field(default_factory=dict)  # by source: mean loss on a sample, under it
 
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return f"task {self.name!r}"
 
-class Predictor(ABC):
-    """A way to rank sources for a target. A subclass lives in a file of its own and sets `name` and `paper`."""
 
-    name: ClassVar[str]
+class Predictor(Reads, ABC):
+    """A way to rank sources for a target. A subclass has a file of its own; it sets `name`, `paper` and `reads`."""
+
+    kind: ClassVar[str] = "predictor"
     paper: ClassVar[str]
+    reads: ClassVar[frozenset[str]]  # fields of `Known`
 
     @abstractmethod
     def scores(self, target: Known, sources: Sequence[Known]) -> np.ndarray:
@@ -46,39 +52,6 @@ class Predictor(ABC):
 
         Raises UserError when what this predictor reads is missing, holds NaN, or differs in shape between tasks.
         """
-
-    def array(self, task: Known, what: str, shape: Sequence[int] | None = None) -> np.ndarray:
-        """The array `what` of a task. Raises UserError when it is missing, not finite, or not of `shape`."""
-        value = getattr(task, what)
-        if value is None:
-            raise self.fault(f"task {task.name!r} comes without {what}")
-        return self.checked(value, f"{what} of task {task.name!r}", shape)
-
-    def under(self, target: Known, source: Known, what: str, shape: Sequence[int] | None = None) -> np.ndarray:
-        """The value of `what` of the target under a source, with the same checks."""
-        by_source = getattr(target, what)
-        if source.name not in by_source:
-            raise self.fault(f"task {target.name!r} comes without {what} under {source.name!r}")
-        return self.checked(by_source[source.name], f"{what} of task {target.name!r} under {source.name!r}", shape)
-
-    def checked(self, value: Any, what: str, shape: Sequence[int] | None) -> np.ndarray:
-        """`value` as an array; -1 in `shape` stands for any number of entries."""
-        array = np.asarray(value)
-        fits = shape is None or (len(shape) == array.ndim and all(w in (-1, h) for w, h in zip(shape, array.shape)))
-        if array.size == 0 or not fits:
-            wanted = "" if shape is None else f", expected {_words(shape)}"
-            raise self.fault(f"{what} has shape {_words(array.shape)}{wanted}")
-        if not np.isfinite(array).all():
-            raise self.fault(f"{what} holds NaN or infinity")
-        return array
-
-    def fault(self, what: str) -> UserError:
-        """The error of this predictor."""
-        return UserError(what, where=f"predictor {self.name}")
-
-
-def _words(shape: Sequence[int]) -> str:
-    return " x ".join("any" if length < 0 else str(length) for length in shape) or "of a single number"
 
 
 PREDICTORS: Registry[Predictor] = Registry(

@@ -16,6 +16,7 @@ class AverageTokens(Predictor):
 
     name: ClassVar[str] = "average_tokens"
     paper: ClassVar[str] = "arXiv 2110.07904, section 4.1"
+    reads: ClassVar[frozenset[str]] = frozenset({"prompt"})
 
     def scores(self, target: Known, sources: Sequence[Known]) -> np.ndarray:
         """In [-1, 1]. Reads `prompt`."""

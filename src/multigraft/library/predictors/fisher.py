@@ -22,6 +22,7 @@ class Fisher(Predictor):
 
     name: ClassVar[str] = "fisher"
     paper: ClassVar[str] = "Achille et al. 2019, arXiv 1902.03545, section 3, symmetric Task2Vec distance"
+    reads: ClassVar[frozenset[str]] = frozenset({"fisher"})
 
     def scores(self, target: Known, sources: Sequence[Known]) -> np.ndarray:
         """In [0, 1]. Reads `fisher`."""

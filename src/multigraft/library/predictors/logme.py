@@ -22,6 +22,7 @@ class LogME(Predictor):
 
     name: ClassVar[str] = "logme"
     paper: ClassVar[str] = "You et al. 2021, arXiv 2102.11005, section 4"
+    reads: ClassVar[frozenset[str]] = frozenset({"labels", "features"})
 
     def scores(self, target: Known, sources: Sequence[Known]) -> np.ndarray:
         """Nats per example. Reads `labels` of the target and its `features` under each source."""

@@ -19,6 +19,7 @@ class Loss(Predictor):
 
     name: ClassVar[str] = "loss"
     paper: ClassVar[str] = "none: the plain alternative to comparing prompts"
+    reads: ClassVar[frozenset[str]] = frozenset({"losses"})
 
     def scores(self, target: Known, sources: Sequence[Known]) -> np.ndarray:
         """Minus nats (or whatever the losses are in). Reads `losses` of the target."""

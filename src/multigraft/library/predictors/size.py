@@ -15,6 +15,7 @@ class Size(Predictor):
 
     name: ClassVar[str] = "size"
     paper: ClassVar[str] = "baseline of Poth et al. 2021, arXiv 2104.08247"
+    reads: ClassVar[frozenset[str]] = frozenset({"size"})
 
     def scores(self, target: Known, sources: Sequence[Known]) -> np.ndarray:
         """Numbers of training examples. Reads `size` of the sources."""

@@ -16,6 +16,7 @@ class Text(Predictor):
 
     name: ClassVar[str] = "text"
     paper: ClassVar[str] = "TextEmb of Vu et al. 2020, arXiv 2005.00770, section 4"
+    reads: ClassVar[frozenset[str]] = frozenset({"texts"})
 
     def scores(self, target: Known, sources: Sequence[Known]) -> np.ndarray:
         """In [-1, 1]. Reads `texts`."""

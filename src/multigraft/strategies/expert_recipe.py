@@ -1,0 +1,56 @@
+"""What recipes of independent experts on one backbone have in common, as values only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, PositiveInt, field_validator
+
+from multigraft.evaluation.ranking import Norm
+from multigraft.methods.base import method_record, parse_method
+from multigraft.methods.heads import Pooling
+from multigraft.settings import Record
+from multigraft.strategies.comparison import RunRecipe
+from multigraft.strategies.instruction_recipe import TextSettings
+from multigraft.training.settings import TrainingSettings
+
+
+class AnyBackboneSettings(Record):
+    """An encoder, whose tasks get heads, or a text-to-text model, whose tasks are said in words."""
+
+    name: str = Field("minilm", description="hub id, folder (of a trained text model too), or an embedded name")
+    pretrained: bool = Field(True, description="false: random weights, as a control")
+    pooling: Pooling = Field("first", description="what an encoder's heads read: the first token, or the mean")
+
+
+class ExpertRecipe(RunRecipe):
+    """Tasks, how they are put to a backbone, and how experts for them are trained."""
+
+    backbone: AnyBackboneSettings = AnyBackboneSettings()
+    method: dict[str, Any] = Field("lora", validate_default=True, description="what an expert is")
+    examples: PositiveInt | None = Field(None, description="at most this many training rows of each task")
+    dev_examples: int = Field(
+        200, ge=1, description="training rows of each task, at most a fifth, kept to choose by and never trained on"
+    )
+    templates: str = Field("all", description="for a text-to-text model: all wordings of a task, or the name of one")
+    options: bool = Field(True, description="are options listed in the input")
+    norm: Norm = Field("sum", description="what options are ranked by: sum, tokens, bytes, unconditional")
+    text: TextSettings = TextSettings()
+    bank_size: PositiveInt | None = Field(
+        None, description="experts that are trained at once; null: as many as memory allows"
+    )
+    training: TrainingSettings
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _method(cls, value: Any) -> dict[str, Any]:
+        return method_record(parse_method(value))
+
+    @property
+    def backbone_name(self) -> str:
+        return self.backbone.name
+
+    @property
+    def training_shots(self) -> int:
+        """Solved examples before a training example: none."""
+        return 0

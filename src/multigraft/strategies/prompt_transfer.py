@@ -1,0 +1,208 @@
+"""Soft prompt transfer: a prompt per task on a frozen model, started from the prompts of others (arXiv 2110.07904)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from accelerate import Accelerator
+
+from multigraft.errors import UserError, unknown
+from multigraft.evaluation.template_statistics import Templated
+from multigraft.library.similarity import embeddings, similarities
+from multigraft.library.transfer import best_of, successive_halving, top
+from multigraft.methods.base import parse_method
+from multigraft.strategies.answering import TEXT, Answering, HeadAnswering, WordAnswering, answering, in_words
+from multigraft.strategies.comparison import Comparison, RunRecipe
+from multigraft.strategies.experts import Trained
+from multigraft.strategies.prompt_recipe import MIXTURE, ComparePrompts, PromptRecipe
+from multigraft.strategies.prompts import PROMPT, Prompts
+from multigraft.strategies.record import summary
+from multigraft.strategies.results import TaskMap, TaskSummary
+from multigraft.strategies.runs import RunResult, finished, keep_result
+from multigraft.strategies.strategy import Strategy
+from multigraft.strategies.whole import Whole
+from multigraft.tasks.suite import Suite, load_suite
+
+MEASURE = "average_tokens"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How a run answers for one target: what with, and all that was trained on the way to it."""
+
+    answers: Templated
+    parts: list[Trained | Whole]
+
+
+class PromptTransfer(Strategy):
+    """Prompts of all tasks are trained at once; a target's is trained again from those that its row names.
+
+    What is trained is kept under `experts/`, so that rows which use the same prompts share them.
+    """
+
+    name: ClassVar[str] = "prompt_transfer"
+    recipe: ClassVar[type[RunRecipe]] = PromptRecipe
+    comparison: ClassVar[type[Comparison]] = ComparePrompts
+
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
+        super().__init__(root, alone=alone)
+        self._answering: dict[str, Answering] = {}
+        self._suites: dict[object, Suite] = {}
+
+    def check(self, recipe: PromptRecipe) -> None:
+        targets, sources = self.targets(recipe), self.sources(recipe)
+        asked = self.answering(recipe)
+        backbone = asked.backbone()
+        parse_method(recipe.method).check(backbone, recipe.training.max_length)
+        transfer = recipe.transfer
+        if transfer is None:
+            return
+        if transfer.source == TEXT and not isinstance(asked, WordAnswering):
+            raise UserError(f"{recipe.backbone_name} writes no text to learn from", fix="take another source")
+        if transfer.source not in (None, TEXT, MIXTURE, *sources):
+            raise unknown("source", str(transfer.source), [*sources, MIXTURE, TEXT], where="transfer.source")
+        fewest = min(len(set(sources) - {target}) for target in targets)
+        if transfer.k is not None and transfer.k > fewest:
+            raise UserError(f"k is {transfer.k}, there are {fewest} sources", where="transfer.k", fix="lower it")
+        if transfer.use == "halving":
+            successive_halving(transfer.k or len(sources), recipe.training.steps or 0)  # raises for too few steps
+
+    def run(self, recipe: PromptRecipe, folder: Path, *, quiet: bool) -> RunResult:
+        done = finished(folder)
+        if done is not None:
+            return done
+        prompts = self.prompts(recipe, quiet=quiet)
+        way = _tuned if recipe.tuned else _prompted
+        found = {target: way(recipe, prompts, target) for target in self.targets(recipe)}
+        result = self._result(recipe, found)
+        accelerator = Accelerator()
+        if accelerator.is_main_process:
+            keep_result(folder, result, {target: one.answers for target, one in found.items()})
+        accelerator.wait_for_everyone()
+        return result
+
+    def tasks(self, recipe: PromptRecipe) -> tuple[TaskSummary, ...]:
+        tasks = self._suite(recipe).tasks
+        return tuple(
+            summary(tasks[name], recipe.examples, recipe.score_on, recipe.scored_examples)
+            for name in self.targets(recipe)
+        )
+
+    def task_map(self, recipes: Sequence[PromptRecipe]) -> TaskMap | None:
+        """Cosine of average tokens of the prompts of the row that trained most of them, with the first seed."""
+        shared = [self.prompts(recipe, quiet=True).trained() for recipe in recipes if not recipe.tuned]
+        most = max(shared, key=len, default={})
+        if len(most) < 2:
+            return None
+        alike = similarities(embeddings((one.early()[PROMPT].double().numpy() for one in most.values()), MEASURE))
+        return TaskMap(
+            tasks=tuple(most),
+            what="prompts after a tenth of their training, by the cosine of their average tokens",
+            similarity=tuple(tuple(row) for row in alike.tolist()),
+        )
+
+    def targets(self, recipe: PromptRecipe) -> list[str]:
+        """Tasks to score. Raises UserError for an unknown one."""
+        return self._named(recipe, recipe.targets, "targets")
+
+    def sources(self, recipe: PromptRecipe) -> list[str]:
+        """Tasks to learn from first. Raises UserError for an unknown one."""
+        return self._named(recipe, recipe.sources, "sources")
+
+    def answering(self, recipe: PromptRecipe) -> Answering:
+        """The tasks of the recipe on its backbone; those of one seed are kept."""
+        key = f"{recipe.experts_key()}/{recipe.seed}/{recipe.targets}/{recipe.sources}"
+        if key not in self._answering:
+            names = dict.fromkeys([*self.targets(recipe), *self.sources(recipe)])
+            self._answering = {key: answering(recipe, [self._suite(recipe).tasks[name] for name in names])}
+        return self._answering[key]
+
+    def prompts(self, recipe: PromptRecipe, *, quiet: bool) -> Prompts:
+        """What trains and keeps the prompts of a recipe and seed."""
+        place = self.root / "experts" / recipe.experts_key() / f"seed-{recipe.seed}"
+        return Prompts(recipe, self.answering(recipe), self.sources(recipe), place, quiet=quiet)
+
+    def _named(self, recipe: PromptRecipe, names: Sequence[str] | None, where: str) -> list[str]:
+        tasks = self._suite(recipe).tasks
+        for name in names or ():
+            if name not in tasks:
+                raise unknown("task", name, tasks, where=where)
+        usable = [name for name, task in tasks.items() if {"train", recipe.score_on} <= set(task.split_names())]
+        if names is None and not in_words(recipe):
+            usable = [name for name in usable if tasks[name].output.kind != "text"]
+        chosen = usable if names is None else list(names)
+        if not chosen:
+            raise UserError("no task has training rows and scored ones", where=where)
+        return chosen
+
+    def _suite(self, recipe: PromptRecipe) -> Suite:
+        key = recipe.suite, recipe.tasks
+        if key not in self._suites:
+            suite = load_suite(recipe.suite)
+            self._suites[key] = suite.subset(recipe.tasks) if recipe.tasks is not None else suite
+        return self._suites[key]
+
+    def _result(self, recipe: PromptRecipe, found: Mapping[str, Answered]) -> RunResult:
+        targets, asked = list(found), self.answering(recipe)
+        method = {"name": "heads_only"} if recipe.tuned else recipe.method
+        model = asked.model({target: target for target in targets}, method, tuned=recipe.tuned)
+        backbone, own = model.shared_parameters(), sum(model.parameters_of(target) for target in targets)
+        copies = len(targets) if recipe.tuned else 1  # a tuned backbone answers for one target
+        # What several targets use was trained once.
+        parts = {part.folder: part.outcome for one in found.values() for part in one.parts}.values()
+        return RunResult(
+            scores={target: float(one.answers.scores().mean()) for target, one in found.items()},
+            parameters=copies * backbone + own,
+            trained_parameters=(copies * backbone if recipe.tuned else 0) + own,
+            one_model=backbone + model.parameters_of(targets[0]),
+            train_seconds=sum(part.train_seconds for part in parts),
+            peak_memory_mb=max(part.peak_memory_mb for part in parts),
+            answer_ms=asked.answer_ms(model, targets),
+            steps=sum(part.steps for part in parts),
+            chosen_step=sum(part.chosen_step for part in parts),
+            ledger={},
+            draws={},
+            curve={},
+            heads=not recipe.tuned and isinstance(asked, HeadAnswering),
+        )
+
+
+def _tuned(recipe: PromptRecipe, prompts: Prompts, target: str) -> Answered:
+    """Model tuning, and multitask model tuning (section 3.1): the backbone itself is trained."""
+    first = prompts.tuned_mixture() if recipe.multitask else None
+    whole = prompts.tuned(target, first=first)
+    return Answered(whole.answers()[target], [whole, *([first] if first else [])])
+
+
+def _prompted(recipe: PromptRecipe, prompts: Prompts, target: str) -> Answered:
+    """A prompt from words, from one source, or from what a predictor ranks best (sections 3.1 and 4.2)."""
+    transfer, others = recipe.transfer, [source for source in prompts.sources if source != target]
+    if transfer is None or transfer.source == target:
+        own = prompts.own([target])[target]
+        return Answered(own.answers(), [own])
+    if transfer.source is not None:
+        expert = prompts.from_sources(target, [transfer.source])[transfer.source]
+        return Answered(expert.answers(), [expert, _source(prompts, transfer.source)])
+    assert transfer.by is not None
+    k = transfer.k or len(others)
+    scores = prompts.ranking(target, others, transfer.by)
+    ranked: list[Trained | Whole] = list(prompts.own([target, *others]).values())
+    if transfer.use == "average":
+        chosen = prompts.average(target, scores, k)
+        return Answered(chosen.answers(), [chosen, *ranked])
+    if transfer.use == "mixture":
+        chosen, whole = prompts.mixture(target, scores, k)
+        return Answered(chosen.answers(), [chosen, whole, *ranked])
+    if transfer.use == "halving":
+        chosen, tried = prompts.halving(target, top(scores, k))
+        return Answered(chosen.answers(), [*tried, *ranked])
+    runs = prompts.from_sources(target, top(scores, k))
+    chosen = runs[best_of(scores, k, {name: one.outcome.dev for name, one in runs.items()})]
+    return Answered(chosen.answers(), [*runs.values(), *ranked])
+
+
+def _source(prompts: Prompts, source: str) -> Trained | Whole:
+    return prompts.mixed(source) if source in (MIXTURE, TEXT) else prompts.own([source])[source]
