@@ -14,6 +14,9 @@ def command(
     recipe: Annotated[Path, typer.Argument(help="YAML file with the rows to compare.")],
     output: Annotated[Path | None, typer.Option(help="Folder for runs and results; default runs/RECIPE.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds, from 0; default: the recipe's.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Run every row on each of these backbones.")
+    ] = None,
     overrides: SetOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -26,13 +29,15 @@ def command(
 
     from multigraft.cli.common import apply_overrides, point_to_data
     from multigraft.settings import build
-    from multigraft.strategies.comparison import read_recipe
+    from multigraft.strategies.comparison import on_backbones, read_recipe
     from multigraft.strategies.strategy import strategy_of
 
     point_to_data(data)
     values = apply_overrides(read_recipe(recipe), overrides)
     if seeds is not None:
         values["seeds"] = list(range(seeds))
+    if backbone is not None:
+        values = on_backbones(values, [name.strip() for name in backbone.split(",")])
     settings = build(strategy_of(values, recipe).comparison, values, recipe)
     settings.resolved(recipe)
     folder = output or Path("runs") / recipe.stem

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from multigraft.backbones.load import Backbone
 from multigraft.batching.collate import Batch
+from multigraft.methods.attention import plain_attention
 from multigraft.methods.bank import Bank
 from multigraft.methods.fanout import fan_out, fork
 from multigraft.methods.first_token import first_token_only, last_crossing
@@ -63,7 +64,11 @@ class JointModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Scores of each row: B C, float32; -inf beyond a row's options, column 0 the scaled number."""
         mask = batch.attention_mask
-        with self._rows(batch.experts, batch.local, mask):
+        positions = mask.shape[1] + self.prompt
+        with (
+            plain_attention(self.encoder, len(mask), positions),
+            self._rows(batch.experts, batch.local, mask),
+        ):
             hidden = self._read_by_heads(batch.input_ids, mask, batch.token_type_ids)
         values = self.heads(pool(hidden, mask, self.pooling), batch.experts, batch.local)
         return gather_options(values, batch)

@@ -15,6 +15,7 @@ from multigraft.backbones.load import Backbone
 from multigraft.batching.text import TextFormat
 from multigraft.batching.text_collate import TextBatch, isolation, positions
 from multigraft.errors import UserError
+from multigraft.methods.attention import plain_attention
 from multigraft.methods.bank import Bank
 from multigraft.methods.stack import Stack
 
@@ -91,7 +92,11 @@ class TextModel(nn.Module):
         """
         if batch.packed:
             self.check_packing(batch.ids.shape[1])
-        with self.predicting(batch.place):
+        longest = max(batch.ids.shape[1], 0 if batch.source is None else batch.source.shape[1])
+        with (
+            plain_attention(self.language_model, len(batch.ids), longest + self.prompt),
+            self.predicting(batch.place),
+        ):
             logits = self._encoder_decoder(batch) if batch.source is not None else self._decoder(batch)
         return -F.cross_entropy(logits[0].float(), batch.target, reduction="none")
 

@@ -108,6 +108,10 @@ class Answering(ABC):
             self._splits[task] = divide(self.tasks[task], self.recipe.examples, self.recipe.dev_examples)
         return self._splits[task]
 
+    def labels(self, task: str) -> tuple[str, ...]:
+        """The words of a task's answers; none where they are not fixed."""
+        return tuple(getattr(self.tasks[task].output, "choices", None) or ())
+
     def scored(self, task: str) -> list[Example]:
         """The rows of a task that scores are taken on."""
         return self.tasks[task].examples(self.recipe.score_on, self.recipe.scored_examples)
@@ -242,6 +246,11 @@ class WordAnswering(Answering):
                 self._answers(model, expert, task, self.split(task).dev[:1], self._asked(task)[:1])
             times.append(1000 * (time.perf_counter() - begin))
         return float(np.median(times))
+
+    def labels(self, task: str) -> tuple[str, ...]:
+        if not super().labels(task):
+            return ()
+        return self.rendered(task, self.split(task).dev[:1])[0].options
 
     def _asked(self, task: str) -> list[Template]:
         """Templates that ask for the answer."""

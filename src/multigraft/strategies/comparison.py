@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -89,6 +89,12 @@ class RunRecipe(Record, ABC):
         return f"{self.slug()}-{digest(self.model_dump(mode='json', exclude=set(self.without())))}"
 
 
+def on_backbones(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The values of a comparison with each of its rows on each of the backbones."""
+    rows = [merged(row, {"backbone": {"name": name}}) for name in names for row in values.get("rows", ())]
+    return {**values, "rows": rows}
+
+
 def digest(record: object) -> str:
     """Ten letters that stand for a record of JSON values."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:10]
@@ -123,7 +129,18 @@ class Comparison(RunRecipe, ABC):
             if recipe.key() in found:
                 raise UserError(f"the same as row {found[recipe.key()][0]!r}", where=place, fix="remove one of the two")
             found[recipe.key()] = (str(row.get("label") or recipe.label()), recipe)
-        return list(found.values())
+        return self._told_apart([*self._beside([recipe for _, recipe in found.values()]), *found.values()])
+
+    def _beside(self, rows: Sequence[Any]) -> list[tuple[str, Any]]:
+        """Rows that stand beside those of the recipe in any case."""
+        return []
+
+    @staticmethod
+    def _told_apart(rows: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Labels with the backbone's name where there are several."""
+        if len({recipe.backbone_name for _, recipe in rows}) == 1:
+            return rows
+        return [(f"{label}, {Path(recipe.backbone_name).name}", recipe) for label, recipe in rows]
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

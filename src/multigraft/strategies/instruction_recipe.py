@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
@@ -178,16 +179,10 @@ class CompareInstructions(InstructionRecipe, Comparison):
 
     row_type: ClassVar[type[RunRecipe]] = InstructionRecipe
 
-    def resolved(self, where: object = "recipe") -> list[tuple[str, Any]]:
-        rows = super().resolved(where)
-        known = {row.key() for _, row in rows}
-        beside = {}
-        for _, row in rows:
-            plain = row.as_untuned()
-            other = [] if plain.backbone.name == self.backbone.name else [plain.backbone.name]
-            if plain.key() not in known:
-                beside[plain.key()] = (", ".join([plain.label(), *other]), plain)
-        return [*beside.values(), *rows]
+    def _beside(self, rows: Sequence[Any]) -> list[tuple[str, Any]]:
+        known = {row.key() for row in rows}
+        plain = {one.key(): one for one in (row.as_untuned() for row in rows)}
+        return [(one.label(), one) for key, one in plain.items() if key not in known]
 
 
 def _count(number: int, what: str) -> str:

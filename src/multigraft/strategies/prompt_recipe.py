@@ -83,6 +83,11 @@ class PromptRecipe(ExpertRecipe):
     targets: tuple[str, ...] | None = Field(None, min_length=1, description="tasks to score; null: all")
     sources: tuple[str, ...] | None = Field(None, min_length=1, description="tasks to learn from first; null: all")
     method: dict[str, Any] = Field("soft_prompt", validate_default=True, description="what is in front of the text")
+    start: Literal["method", "frequent", "labels"] = Field(
+        "method",
+        description="what a prompt starts from that starts from no other: what the method says; tokens drawn from the "
+        "5,000 most frequent of the task's training texts; or the words of its answers, and then such tokens",
+    )
     transfer: Transfer | None = Field(None, description="where prompts start; null: from words, and no task")
     tune: Literal["prompt", "model"] = Field("prompt", description="model: tune a whole backbone for each target")
     multitask: bool = Field(False, description="where the model is tuned: on the mixture of the sources first")
@@ -106,6 +111,8 @@ class PromptRecipe(ExpertRecipe):
             raise ValueError("'transfer' is for prompts on a frozen backbone: say 'tune: prompt'")
         if self.transfer is not None and self.method["name"] != "soft_prompt":
             raise ValueError(f"only a soft_prompt can start from another task's, not {self.method['name']}")
+        if self.start != "method" and self.method["name"] != "soft_prompt":
+            raise ValueError(f"only a soft_prompt can start from words of its task, not {self.method['name']}")
         return self
 
     @property
@@ -149,7 +156,8 @@ class PromptRecipe(ExpertRecipe):
         method = parse_method(self.method)
         detail = method.describe()
         name = {"soft_prompt": "prompt tuning"}.get(method.name, method.name.replace("_", " "))
-        return f"{name} ({detail})" if detail else name
+        parts = [f"{name} ({detail})" if detail else name]
+        return ", ".join(parts + ([f"from {self.start}"] if self.start != "method" else []))
 
 
 class ComparePrompts(PromptRecipe, Comparison):

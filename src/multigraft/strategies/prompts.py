@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from multigraft.evaluation.transfer_matrix import NONE
 from multigraft.library.predictors import PREDICTORS
 from multigraft.library.transfer import average_weights, mixture_members, successive_halving, top, weighted_average
+from multigraft.methods.prompt_init import frequent_tokens, from_labels
 from multigraft.strategies.answering import TEXT, Answering, WordAnswering
 from multigraft.strategies.comparison import digest
 from multigraft.strategies.experts import Trained, Wanted, finished_expert, train_experts
@@ -40,7 +42,20 @@ class Prompts:
 
     def own(self, tasks: Sequence[str]) -> dict[str, Trained]:
         """The prompts of tasks, started from words; all that are missing are trained at once."""
-        return self._train([Wanted(task, task) for task in dict.fromkeys(tasks)], "own", "own prompts")
+        wanted = [Wanted(task, task, self._words(task)) for task in dict.fromkeys(tasks)]
+        return self._train(wanted, "own", "own prompts")
+
+    def _words(self, task: str) -> dict[str, Tensor] | None:
+        """What a task's prompt starts from, where the recipe says more than the method."""
+        if self.recipe.start == "method":
+            return None
+        backbone, length = self.answering.backbone(), int(self.recipe.method["length"])
+        texts = (" ".join(row.inputs) for row in self.answering.split(task).train)
+        tokens = frequent_tokens(backbone, texts)
+        seed = hashlib.blake2b(f"{self.recipe.seed}/{task}".encode(), digest_size=7).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
+        labels = self.answering.labels(task) if self.recipe.start == "labels" else ()
+        return {PROMPT: from_labels(backbone, labels, length, generator, tokens)}
 
     def trained(self) -> dict[str, Trained]:
         """The tasks' own prompts that there are, in the suite's order."""
@@ -108,7 +123,7 @@ class Prompts:
         fresh: a prompt that starts from words, called 'none', takes part.
         """
         whole = self.recipe.training
-        left: dict[str, Mapping[str, Tensor] | None] = dict.fromkeys([NONE] if fresh else [])
+        left: dict[str, Mapping[str, Tensor] | None] = {NONE: self._words(target)} if fresh else {}
         left |= {name: expert.module() for name, expert in self.own(sources).items()}
         trained: list[Trained] = []
         for number, part in enumerate(successive_halving(len(left), whole.steps or 0), 1):

@@ -17,6 +17,7 @@ from multigraft.library.transfer import average_weights
 from multigraft.settings import build
 from multigraft.strategies import experts, prompts
 from multigraft.strategies.compare import compare
+from multigraft.strategies.comparison import on_backbones
 from multigraft.strategies.experts import Trained
 from multigraft.strategies.prompt_library import parcels, stored_prompts
 from multigraft.strategies.prompt_recipe import ComparePrompts, PromptRecipe
@@ -239,3 +240,37 @@ def test_transfer_is_left_out_where_no_source_gains(
         answer = transfer_to(make(training={**recipe.training.model_dump(), "steps": 12}), "first", library, "auto", 1,
                              "per_token", tmp_path / better, quiet=True)  # fmt: skip
         assert answer.reason.startswith(wanted)
+
+
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_a_prompt_starts_from_words_of_its_task(make: MakeRecipe, tmp_path: Path, family: str) -> None:
+    from multigraft.methods.prompt_init import frequent_tokens
+
+    starts = {}
+    for start in ("labels", "frequent"):
+        recipe = make(family, start=start, sources=["second"])
+        prompts_ = PromptTransfer(tmp_path).prompts(recipe, quiet=True)
+        starts[start] = prompts_._words("first")["prompt"]  # type: ignore[index]
+        again = PromptTransfer(tmp_path).prompts(recipe, quiet=True)._words("first")["prompt"]  # type: ignore[index]
+        assert torch.equal(starts[start], again)
+    backbone = prompts_.answering.backbone()
+    texts = [" ".join(row.inputs) for row in prompts_.answering.split("first").train]
+    words = backbone.embed(torch.tensor(frequent_tokens(backbone, texts))).detach()
+    near = [(starts["frequent"][i] - words).abs().sum(-1).min() for i in range(3)]
+    assert max(near) < 1e-6
+    ids = backbone.tokenizer("cat", add_special_tokens=False)["input_ids"]
+    torch.testing.assert_close(starts["labels"][0], backbone.embed(torch.tensor(ids)).detach().mean(0))
+    assert go(make(family, start="labels", sources=["second"]), tmp_path).scores
+    with pytest.raises(UserError, match="only a soft_prompt"):
+        make(start="labels", method={"name": "prefix_tuning", "length": 3})
+
+
+def test_rows_are_run_on_every_backbone(make: MakeRecipe, backbone_folder: Callable[..., str], tmp_path: Path) -> None:
+    base = make(kind=ComparePrompts, rows=[{}, {"tune": "model"}]).model_dump(mode="json")
+    names = [backbone_folder("bert"), backbone_folder("roberta")]
+    recipe = build(ComparePrompts, on_backbones(base, names), "recipe")
+    results = compare(recipe, tmp_path, quiet=True)
+    ends = [Path(name).name for name in names]
+    assert [row.label for row in results.rows] == [
+        f"{label}, {end}" for end in ends for label in ("prompt tuning (length 3)", "model tuning")
+    ]
