@@ -7,7 +7,7 @@ from pathlib import Path
 
 from questions import Pair, answers
 
-from multigraft.reports import tables
+from multigraft.reports import figures, tables
 from multigraft.strategies.results import Results
 
 ALL, UNTUNED = "instruction tuning", "untuned"
@@ -52,15 +52,15 @@ def main(path: str) -> None:
     for task, tuned in rows[ALL].wordings.items():
         plain = rows[UNTUNED].wordings[task]
         ranges = [f"{min(w.by_template.values()):.1f} to {max(w.by_template.values()):.1f}" for w in (plain, tuned)]
-        print(f"| {task} | {chance[task]:.1f} | {ranges[0]} | {ranges[1]} | {tuned.best:.1f} |")
+        print(f"| {task} | {chance[task]:.1f} | {ranges[0]} | {ranges[1]} | {figures.number(tuned.best)} |")
     print("\nRows that a training text gives away (13 words in a row)\n")
     print("| task | rows | overlapping | all rows | clean rows | difference | 95 % |\n|---|---|---|---|---|---|---|")
     for task, clean in rows[ALL].clean.items():
         if clean.interval is None or not clean.overlapping:
             continue
         low, high = clean.interval
-        figures = f"{clean.full:.1f} | {clean.clean:.1f} | {clean.difference:+.1f} | {low:+.1f} to {high:+.1f}"
-        print(f"| {task} | {clean.rows} | {clean.overlapping} | {figures} |")
+        scores = f"{clean.full:.1f} | {clean.clean:.1f} | {clean.difference:+.1f} | {low:+.1f} to {high:+.1f}"
+        print(f"| {task} | {clean.rows} | {clean.overlapping} | {scores} |")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# All benchmarks, about twenty minutes on two idle cores; the environments of the peers are made on the first run.
+# All benchmarks, about half an hour on two idle cores; the environments of the peers are made on the first run.
 #   bench/run_all.sh [--seconds N] [--dry]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset OMP_NUM_THREADS
-for name in train_step lora_peft peft_checkpoints mixed_forward many_tasks adapters_library lm_eval_ranking text_step; do
+for name in train_step lora_peft peft_checkpoints mixed_forward many_tasks adapters_library lm_eval_ranking text_step soft_prompt_peft \
+            similarity merging_peft merging_mergekit; do
   .venv/bin/python "bench/$name.py" "$@"
 done
 if [[ -n ${MULTIGRAFT_DATA:-} ]]; then

@@ -31,7 +31,7 @@ MEASURE = "average_tokens"
 
 @dataclass(frozen=True)
 class Answered:
-    """How a run answers for one target: what with, and all that was trained on the way to it."""
+    """How a run answers for one target: what with, which is the first part, and all that was trained on the way."""
 
     answers: Templated
     parts: list[Trained | Whole]
@@ -163,7 +163,7 @@ class PromptTransfer(Strategy):
             answer_ms=asked.answer_ms(model, targets),
             steps=sum(part.steps for part in parts),
             chosen_step=sum(part.chosen_step for part in parts),
-            ledger={},
+            ledger={target: _drawn(target, one.parts[0]) for target, one in found.items()},
             draws={},
             curve={},
             heads=not recipe.tuned and isinstance(asked, HeadAnswering),
@@ -198,10 +198,15 @@ def _prompted(recipe: PromptRecipe, prompts: Prompts, target: str) -> Answered:
         return Answered(chosen.answers(), [chosen, whole, *ranked])
     if transfer.use == "halving":
         chosen, tried = prompts.halving(target, top(scores, k))
-        return Answered(chosen.answers(), [*tried, *ranked])
+        return Answered(chosen.answers(), [chosen, *tried, *ranked])
     runs = prompts.from_sources(target, top(scores, k))
     chosen = runs[best_of(scores, k, {name: one.outcome.dev for name, one in runs.items()})]
-    return Answered(chosen.answers(), [*runs.values(), *ranked])
+    return Answered(chosen.answers(), [chosen, *runs.values(), *ranked])
+
+
+def _drawn(target: str, part: Trained | Whole) -> dict[str, float]:
+    """The ledger of a target's rows."""
+    return part.outcome.ledger if isinstance(part, Trained) else part.outcome.ledger[target]
 
 
 def _source(prompts: Prompts, source: str) -> Trained | Whole:
