@@ -64,8 +64,17 @@ def experts(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
             {"method": {"name": "low_rank", "width": 4}, "training__batches": "parallel", "training__batch_size": 3},
             False,
         ),
+        (
+            {
+                "method": {"name": "low_rank", "width": 4},
+                "training__batches": "parallel",
+                "training__batch_size": 3,
+                "training__part_positions": 30,
+            },
+            False,
+        ),
     ],
-    ids=["shared", "module", "frozen"],
+    ids=["shared", "module", "frozen", "parts"],
 )
 def test_two_processes_are_one(
     launch: Callable[..., tuple[list[int | None], list[str]]],

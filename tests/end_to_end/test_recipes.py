@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from multigraft.backbones.load import load_backbone
 from multigraft.backbones.tiny import tiny_backbone, tiny_text_backbone
 from multigraft.methods.base import parse_method
 from multigraft.settings import build
+from multigraft.strategies.answering import TEXT
 from multigraft.strategies.comparison import Comparison, read_recipe
 from multigraft.strategies.instruction_data import training_templates
 from multigraft.strategies.instruction_recipe import InstructionRecipe
+from multigraft.strategies.prompt_recipe import MIXTURE, PromptRecipe
 from multigraft.strategies.recipe import Recipe
 from multigraft.strategies.strategy import strategy_of
 from multigraft.tasks.suite import load_suite
@@ -36,7 +39,7 @@ def test_a_recipe_can_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [label for label, _ in rows]
     assert len(set(labels)) == len(labels)
     for _, row in rows:
-        (_heads if isinstance(row, Recipe) else _words)(row)
+        {Recipe: _heads, InstructionRecipe: _words, PromptRecipe: _prompts}[type(row)](row)
 
 
 def _heads(row: Recipe) -> None:
@@ -50,6 +53,15 @@ def _heads(row: Recipe) -> None:
     method.places(backbone)
     shares = row.parsed_schedule().shares([100] * len(tasks), 1, row.training.epochs, 1000)
     assert sum(shares) == pytest.approx(1)
+
+
+def _prompts(row: PromptRecipe) -> None:
+    tasks = load_suite(row.suite).tasks
+    for name in (*(row.targets or ()), *(row.sources or ())):
+        assert name in tasks
+    named = row.transfer.source if row.transfer else None
+    assert named in (None, MIXTURE, TEXT) or named in tasks
+    parse_method(row.method).check(load_backbone(row.backbone_name, pretrained=False), row.training.max_length)
 
 
 def _words(row: InstructionRecipe) -> None:

@@ -27,7 +27,6 @@ class JointModel(nn.Module):
     def __init__(self, backbone: Backbone, bank: Bank, heads: Heads, *, pooling: Pooling, tuned: bool) -> None:
         super().__init__()
         self.backbone, self.pooling, self.tuned = backbone, pooling, tuned
-        self._one_expert = len(bank.stack.names) == 1
         self.encoder = backbone.model
         self.bank, self.heads = bank, heads
         self._crossing = last_crossing(backbone, bank.method) if pooling == "first" else None
@@ -41,9 +40,14 @@ class JointModel(nn.Module):
         return self.heads.stack.names
 
     @property
+    def _one_expert(self) -> bool:
+        """Do all tasks share the one expert of the bank?"""
+        return len(self.bank.stack.names) == 1 < len(self.names)
+
+    @property
     def whole(self) -> bool:
         """Do all tasks learn together: are the backbone, or one expert, trained for all of them?"""
-        return self.tuned or (self._one_expert and len(self.names) > 1)
+        return self.tuned or self._one_expert
 
     @property
     def prompt(self) -> int:

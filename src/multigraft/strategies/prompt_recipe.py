@@ -21,6 +21,7 @@ MIXTURE = "mixture"  # a source that is no task, as `answering.TEXT` is
 # The settings of the papers (arXiv 2104.08691, section 3; 2110.07904, section 2.2), but for the number of steps.
 DEFAULTS: Mapping[str, Any] = {
     "strategy": "prompt_transfer",
+    "method": {"name": "soft_prompt", "length": 100},
     "training": {
         "steps": 1000, "epochs": 10, "batch_size": 32, "optimizer": "adafactor", "module_learning_rate": 0.3,
         "head_learning_rate": 1e-3, "weight_decay": 1e-5, "decay": "constant", "warmup": 0.0, "clip": None,

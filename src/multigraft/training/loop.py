@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from multigraft.errors import UserError
 from multigraft.methods.shared import SharedModel
@@ -134,18 +136,26 @@ class _Run:
         total = torch.zeros((), device=device)
         for process in range(processes):
             mine = np.arange(process, len(tasks), processes)
-            for part in self._parts(tasks[mine], rows[mine]):
-                chosen = mine[part]
-                _record(self.ledger, objective, draw, chosen)
+            parts = [mine[part] for part in self._parts(tasks[mine], rows[mine])]
+            for number, part in enumerate(parts, 1):
+                _record(self.ledger, objective, draw, part)
                 if process == self.accelerator.process_index:
-                    batch = objective.collate(tasks[chosen], rows[chosen]).to(device)
-                    with computing_in(self.settings.precision, device):
-                        outputs = self.wrapped(batch)
-                    loss = objective.losses(outputs, batch) @ torch.from_numpy(weights[chosen]).to(device)
-                    self.accelerator.backward(loss)
-                    total += loss.detach()
+                    # Processes may have different numbers of parts: they meet at the last one.
+                    alone = number < len(parts)
+                    with self.accelerator.no_sync(self.wrapped) if alone else nullcontext():
+                        total += self._backward(tasks[part], rows[part], weights[part])
         self.optimizers.step(objective.experts(tasks), factor)
         return float(self.accelerator.reduce(total, "mean"))  # type: ignore[arg-type]
+
+    def _backward(self, tasks: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> Tensor:
+        """Add the gradient of some rows; gives their part of the loss."""
+        device = self.accelerator.device
+        batch = self.objective.collate(tasks, rows).to(device)
+        with computing_in(self.settings.precision, device):
+            outputs = self.wrapped(batch)
+        loss = self.objective.losses(outputs, batch) @ torch.from_numpy(weights).to(device)
+        self.accelerator.backward(loss)
+        return loss.detach()
 
     def _parts(self, tasks: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
         limit = self.settings.part_positions
