@@ -88,6 +88,10 @@ class Answering(ABC):
         """What an expert answers to the scored rows."""
 
     @abstractmethod
+    def longest(self) -> int:
+        """Tokens that the backbone reads at most, without a prompt."""
+
+    @abstractmethod
     def answer_ms(self, model: Model, tasks: Sequence[str]) -> float:
         """Milliseconds to answer one text for all of the model's tasks."""
 
@@ -128,6 +132,9 @@ class HeadAnswering(Answering):
         self.train = {task: self.encoded(task, self.split(task).train) for task in self.tasks}
         self._dev = {task: self.encoded(task, self.split(task).dev) for task in self.tasks}
         self._scored: dict[str, Encoded] = {}
+
+    def longest(self) -> int:
+        return self._length
 
     def encoded(self, task: str, rows: Sequence[Example]) -> Encoded:
         return encode(self.tasks[task], rows, self._tokenizer, self._length)
@@ -187,6 +194,10 @@ class WordAnswering(Answering):
                 fix = "write one that asks for the answer"
                 raise UserError("every template is inverted", where=f"task {task.name}", fix=fix)
         self.train = {task: self._worded(task) for task in self.tasks}
+
+    def longest(self) -> int:
+        lengths = (self._form.max_input, self._form.max_target)
+        return sum(lengths) if self._form.kind == "decoder" else max(lengths)
 
     def add_text(self, tasks: Sequence[str]) -> None:
         """Let `TEXT` be the inputs of the tasks: the first half of a text is read, the rest is to be written.

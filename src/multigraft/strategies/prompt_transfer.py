@@ -55,8 +55,7 @@ class PromptTransfer(Strategy):
     def check(self, recipe: PromptRecipe) -> None:
         targets, sources = self.targets(recipe), self.sources(recipe)
         asked = self.answering(recipe)
-        backbone = asked.backbone()
-        parse_method(recipe.method).check(backbone, recipe.training.max_length)
+        parse_method(recipe.method).check(asked.backbone(), asked.longest())
         transfer = recipe.transfer
         if transfer is None:
             return
