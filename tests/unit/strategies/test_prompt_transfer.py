@@ -35,7 +35,7 @@ def make(word_suite: str, backbone_folder: Callable[..., str]) -> MakeRecipe:
     def made(family: str = "bert", kind: type = PromptRecipe, **changes: Any) -> Any:
         values: dict[str, Any] = {
             "suite": word_suite, "backbone": {"name": backbone_folder(family)}, "dev_examples": 6,
-            "method": {"name": "soft_prompt", "length": 3}, "text": {"max_input": 40, "max_target": 8},
+            "method": {"name": "soft_prompt", "length": 3}, "text": {"max_input": 30, "max_target": 8},
             "targets": ["first"],
             "training": {"steps": 8, "epochs": 2, "batch_size": 4, "precision": "fp32", "checkpoint_seconds": 0,
                          "module_learning_rate": 0.01, "max_length": 20},
