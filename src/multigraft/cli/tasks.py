@@ -1,9 +1,10 @@
-"""`multigraft tasks`: what is in a suite, and whether every row of it can be used."""
+"""`multigraft tasks`: what is in a suite, whether every row of it can be used, and a suite from plain tables."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from multigraft.tasks.inspect import SplitReport, TaskReport
     from multigraft.tasks.outputs import Example
     from multigraft.tasks.suite import Suite
+    from multigraft.tasks.table_task import Inferred
     from multigraft.tasks.task import Task
 
-app = typer.Typer(help="Check, list and show the tasks of a suite.", no_args_is_help=True)
+app = typer.Typer(help="Check, list and show the tasks of a suite, or make one of plain tables.", no_args_is_help=True)
 
 Place = Annotated[
     str,
@@ -101,6 +103,38 @@ def show(
             [*task.inputs, *(["options"] if task.output.kind == "choice" else []), task.output.field],
             [_cells(example) for example in examples],
         )
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder with csv, tsv, jsonl, json or parquet files, or with a sub-folder for a task."),
+    ],
+    output: Annotated[Path | None, typer.Option(help="Folder for the suite; default FOLDER/suite.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TASK:]COLUMN", help="Column to read, for one task or all; repeat it for several texts."),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="[TASK:]COLUMN", help="Column with the answer, for one task or all.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a suite that stands there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a suite of plain tables: say what is read, what is answered, and where that is a guess.
+
+    Files NAME.csv, or NAME_train.csv and NAME_test.csv, are the task NAME; missing splits are cut from the rows for
+    training. The files themselves are not touched.
+    """
+    from multigraft.tasks.infer import infer_suite, write_suite
+
+    inferred = infer_suite(folder, text or (), label or ())
+    place = write_suite(inferred, output or folder / "suite", replace)
+    if as_json:
+        print_json({"suite": str(place), "tasks": [one.summary() for one in inferred]})
+    else:
+        _print_inferred(inferred, place)
 
 
 def _suite(path: str, tasks: list[str] | None) -> Suite:
@@ -196,6 +230,47 @@ def _answers(split: SplitReport) -> str:
 def _tokens(split: SplitReport) -> str:
     tokens = split.tokens
     return f"{tokens.median} / {tokens.percentile_95} / {tokens.longest}" if tokens else ""
+
+
+def _print_inferred(inferred: list[Inferred], place: Path) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    columns = ["task", "inputs", "output", "labels", "rows", "metric", "cluster (a guess)", "left out"]
+    rows = [
+        [
+            one.task.name,
+            "\n".join(one.task.inputs),
+            f"{one.task.output.field} ({one.task.output.kind})",
+            _named_options(one.task),
+            "\n".join(f"{split} {len(part):,}{' *' * (split in one.cut)}" for split, part in one.rows.items()),
+            one.task.metric,
+            ", ".join(one.task.clusters),
+            "\n".join(f"{column}: {why}" for column, why in one.left_out.items()),
+        ]
+        for one in inferred
+    ]
+    _print_table(str(place), columns, rows)
+    console = Console(soft_wrap=True)
+    if any(one.cut for one in inferred):
+        console.print("* cut from the other rows; rows with the same texts stand in one split", highlight=False)
+    for one in inferred:
+        found = {
+            "rows without an answer, left out": one.unlabelled,
+            "rows that repeat an earlier one": one.duplicates,
+            f"rows that cannot be used, left out (first: {next(iter(one.unusable), '')})": len(one.unusable),
+        }
+        for what, count in found.items():
+            if count:
+                console.print(Text(f"{one.task.name}: {what}: {count:,}"))
+        for doubt in one.doubts:
+            console.print(Text(f"doubtful: {doubt}", style="yellow"))
+    console.print(Text(f"The suite: {place}"))
+
+
+def _named_options(task: Task) -> str:
+    options = task.output.choices or () if task.output.kind == "choice" else ()
+    return "\n".join([*options[:4], *([f"{len(options) - 4} others"] if options[4:] else [])]) or _output(task)
 
 
 def _print_groups(suite: Suite) -> None:

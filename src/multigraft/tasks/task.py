@@ -100,6 +100,11 @@ class Task(Record):
         return (self.cluster,) if isinstance(self.cluster, str) else self.cluster
 
     @property
+    def head_outputs(self) -> int:
+        """Values that a head gives for a text: one for each fixed option, else one."""
+        return len(self.output.choices or ()) or 1 if self.output.kind == "choice" else 1
+
+    @property
     def folder(self) -> Path:
         """The folder that paths in `splits` are relative to."""
         return self._folder

@@ -141,6 +141,65 @@ def test_markup_in_rows_is_printed_as_it_is(suite: Path, capsys: pytest.CaptureF
     assert "[bold]x[/] [/red]" in capsys.readouterr().out
 
 
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three tables of unknown columns: with a choice, a number and a text to answer."""
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = [f"{n},the meal at table {n} was {['foul', 'fine'][n % 2]},{['sad', 'glad'][n % 2]}" for n in range(40)]
+    (tmp_path / "mood.csv").write_text(
+        "\n".join(["no,remark,felt", *lines, "40,[bold]nothing[/red],"]), encoding="utf-8"
+    )
+    lines = [f"the meal at table {n};{n % 23 / 4}" for n in range(40)]
+    (tmp_path / "strength.csv").write_text("\n".join(["remark;strength", *lines]), encoding="utf-8")
+    lines = [f"what was it at table {n}?\tit was a meal of {n} plates" for n in range(40)]
+    (tmp_path / "reply.tsv").write_text("\n".join(["asked\treply", *lines]), encoding="utf-8")
+    return tmp_path
+
+
+def test_init_says_what_it_inferred(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in tables.iterdir()}
+    assert run(app, ["init", str(tables)]) == 0
+    out = capsys.readouterr().out
+    for said in ("felt (choice)", "strength (number)", "reply (text)", "0 to 5.5", "no: identifiers", "validation 4 *"):
+        assert said in out
+    assert "mood: rows without an answer, left out: 1" in out
+    assert "doubtful: mood: 'felt' is taken as the answer by its values alone: --label mood:COLUMN" in out
+    assert {path: path.read_bytes() for path in before} == before
+    assert run(app, ["check", str(tables / "suite")]) == 0
+    assert "tasks: 3, good rows: 120, faults: 0" in capsys.readouterr().out
+
+
+def test_init_as_json_and_elsewhere(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = tables / "other" / "place"
+    arguments = ["init", str(tables), "--output", str(suite), "--label", "no", "--text", "remark", "--json"]
+    assert run(app, arguments) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["suite"] == str(suite)
+    mood, reply, strength = said["tasks"]
+    assert mood["inputs"] == ["remark"]
+    assert mood["output"] == {"kind": "number", "field": "no", "range": [0.0, 40.0]}
+    assert mood["left_out"] == {"felt": "not named"}
+    assert reply["rows"] == {"train": 28, "validation": 4, "test": 8}
+    assert strength["cut"] == ["validation", "test"]
+    assert strength["files"] == [str(tables / "strength.csv")]
+
+
+def test_init_refuses_in_one_line(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app, ["init", str(tables)]) == 0
+    for arguments, message in [
+        ([str(tables)], "suite: exists; give --replace"),
+        ([str(tables), "--output", str(tables), "--replace"], "exists and is no suite"),
+        ([str(tables), "--label", "mood:flet"], "--label mood:flet: unknown column 'flet'; did you mean 'felt'?"),
+        ([str(tables / "suite")], "suite: is a suite as it is"),
+        ([str(tables / "absent")], "absent: not a folder"),
+    ]:
+        capsys.readouterr()
+        assert run(app, ["init", *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+    assert run(app, ["init", str(tables), "--replace"]) == 0
+
+
 def test_all_local_tasks_are_reported_whole(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(app, ["check", str(data_folder / "tasks"), "--json"]) == 0
     reports = json.loads(capsys.readouterr().out)

@@ -27,8 +27,7 @@ class CommaSeparated(Reader):
         records = csv.reader(io.StringIO(text, newline=""), strict=True, **self.format)
         line = 1
         try:
-            names = next(records, [])
-            _check_header(names, path)
+            names = self.names(next(records, []), path)
             line = records.line_num + 1
             for cells in records:
                 if len(cells) == len(names):
@@ -42,17 +41,18 @@ class CommaSeparated(Reader):
         except csv.Error as error:
             raise UserError(f"not valid {self.name.upper()}: {error}", where=f"{path}:{line}") from None
 
+    def names(self, header: list[str], path: Path) -> list[str]:
+        """The names of the columns, from the first line. Raises UserError."""
+        if not header or not all(name.strip() for name in header):
+            raise UserError("the first line must name every column", where=f"{path}:1")
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise UserError(f"column {twice!r} is given twice", where=f"{path}:1")
+        return header
+
 
 class TabSeparated(CommaSeparated):
     """Tab separated values; quotes are ordinary characters, a cell holds neither tab nor line end."""
 
     name: ClassVar[str] = "tsv"
     format: ClassVar[dict[str, Any]] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-
-
-def _check_header(names: list[str], path: Path) -> None:
-    if not names or not all(name.strip() for name in names):
-        raise UserError("the first line must name every column", where=f"{path}:1")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"column {twice!r} is given twice", where=f"{path}:1")
