@@ -1,18 +1,23 @@
-"""The index of a library: the key nearest to a query, by exact search for the largest inner product (FAISS).
+"""The index of a library: the key nearest to a query, the one with the largest inner product (FAISS).
 
-Experts come and go in place: what the others have in the index is neither read nor computed again. Nothing is saved
-beside the library: its key vectors are the index.
+The search is exact up to the size that `approximate` states. In a larger index it can miss near keys, but rarely the
+nearest; the scores of those that it finds are exact.
+
+Experts come and go in place: what the others have in the index is neither read nor computed again, but for the few
+times that it outgrows its codes. Nothing is saved beside the library: its key vectors are the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
 from multigraft.errors import UserError, unknown
 from multigraft.library.card import KeysCard
+from multigraft.library.retrieval.approximate import Keys
 from multigraft.library.store import Expert, Library
 
 EQUAL = 1e-5  # scores as near as that differ by rounding, such as that of a text in batches of different lengths
@@ -35,7 +40,8 @@ class Index:
     def __init__(self) -> None:
         self.made: KeysCard | None = None
         self.without: tuple[str, ...] = ()
-        self._faiss: Any = None  # each key under the number of its expert
+        self._keys: Keys | None = None  # each under the number of its expert
+        self._free = count()
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._files: dict[str, str] = {}  # SHA-256 of the keys of experts that came from a library
@@ -56,7 +62,7 @@ class Index:
 
     def __len__(self) -> int:
         """Keys, of all experts together."""
-        return int(self._faiss.ntotal) if self._faiss is not None else 0
+        return len(self._keys) if self._keys is not None else 0
 
     def follow(self, library: Library) -> None:
         """Take in which experts of the library came, went, or have other keys than before.
@@ -65,8 +71,7 @@ class Index:
         """
         there = {expert.name: expert for expert in library.list()}
         files = {name: expert.keys for name, expert in there.items() if expert.keys is not None}
-        for name in [name for name, file in self._files.items() if files.get(name) != file]:
-            self.remove(name)
+        self._drop([name for name, file in self._files.items() if files.get(name) != file])
         for name in sorted(files.keys() - self._files.keys()):
             self._take(there[name], files[name])
         self.without = tuple(name for name, expert in there.items() if expert.keys is None)
@@ -76,33 +81,26 @@ class Index:
 
         Raises UserError when they were made in another way than those that are here, or are no such array.
         """
-        import faiss
-
-        others = self._numbers.keys() - {name}
+        others = len(self._numbers) > (name in self._numbers)
         if others:
             self.check(made, f"expert {name}")
-        keys = _checked(keys, self._faiss.d if others else None, f"keys of expert {name}")
+        keys = _checked(keys, self._keys.width if self._keys and others else None, f"keys of expert {name}")
         if not len(keys):
             raise UserError("has no keys", where=f"expert {name}", fix="leave it out of the index")
         if name in self._numbers:
             self.remove(name)
-        if self._faiss is None:
-            self._faiss = faiss.IndexIDMap(faiss.IndexFlatIP(keys.shape[1]))
+        if self._keys is None:
+            self._keys = Keys(keys.shape[1])
         self.made = made
-        number = self._numbers[name] = max(self._names, default=-1) + 1
+        number = self._numbers[name] = next(self._free)
         self._names[number] = name
-        self._faiss.add_with_ids(keys, np.full(len(keys), number))
+        self._keys.add(keys, number)
 
     def remove(self, name: str) -> None:
         """Take an expert out. Raises UserError when it is not there."""
         if name not in self._numbers:
             raise unknown("expert", name, self._numbers)
-        number = self._numbers.pop(name)
-        del self._names[number]
-        self._files.pop(name, None)
-        self._faiss.remove_ids(np.array([number]))
-        if not self._numbers:
-            self.made = self._faiss = None
+        self._drop([name])
 
     def check(self, made: KeysCard, where: object) -> None:
         """Raises UserError unless vectors were made as the keys: one encoder, one text format, one length."""
@@ -120,11 +118,11 @@ class Index:
         which experts came nor the batch that a query is in makes a difference. Raises UserError for an empty index,
         and for queries of another width.
         """
-        if not self._numbers:
+        if self._keys is None:
             raise UserError("the index is empty", fix="add experts with key vectors")
         if k < 1:
             raise UserError(f"k is {k}", fix="choose at least one neighbour")
-        queries = _checked(queries, self._faiss.d, "queries")
+        queries = _checked(queries, self._keys.width, "queries")
         found: list[list[Neighbour]] = [[] for _ in queries]
         for row, scores, owners in self._nearest(queries, np.arange(len(queries)), min(k, len(self)), 2 * k + 6):
             found[row] = sorted(
@@ -149,14 +147,25 @@ class Index:
     def _search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
         import faiss
 
+        assert self._keys is not None
         threads = faiss.omp_get_max_threads()
         if len(queries) == 1:  # one thread's work: the others would be waited for, 50 times as long on busy cores
             faiss.omp_set_num_threads(1)
         try:
-            scores, owners = self._faiss.search(queries, depth)
+            return self._keys.search(queries, depth)
         finally:
             faiss.omp_set_num_threads(threads)
-        return scores, owners
+
+    def _drop(self, names: Sequence[str]) -> None:
+        if not names or self._keys is None:
+            return
+        numbers = [self._numbers.pop(name) for name in names]
+        for name, number in zip(names, numbers):
+            del self._names[number]
+            self._files.pop(name, None)
+        self._keys.remove(numbers)
+        if not self._numbers:
+            self.made = self._keys = None
 
     def _take(self, expert: Expert, file: str) -> None:
         keys, made = expert.key_vectors(), expert.card.retrieval

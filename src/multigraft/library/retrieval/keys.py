@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from multigraft.errors import UserError
 from multigraft.library.card import KeysCard
 from multigraft.library.retrieval.embedder import Embedder
-from multigraft.library.retrieval.index import Index
+from multigraft.library.retrieval.index import Index, Neighbour
 from multigraft.library.retrieval.instances import Instances, of_task
 from multigraft.library.retrieval.text_formats import KeyText
 from multigraft.library.retrieval.votes import Votes
@@ -73,8 +74,17 @@ class Router:
         index.check(keys_card(self._embedder, self._text), f"encoder {index.made.encoder}")
 
     def vote(self, instances: Instances, votes: Votes, neighbours: int = 1) -> None:
-        """Add the votes of instances, each decided by its `neighbours` nearest keys.
+        """Add the votes of instances, each decided by its `neighbours` nearest keys. Raises UserError as `texts`."""
+        votes.add(self.search(self.embed(self.texts(instances)), neighbours))
 
-        Raises UserError when the text format needs more than is known of them.
-        """
-        votes.add(self._index.search(self._embedder.encode(instances.texts(self._text)), neighbours))
+    def texts(self, instances: Instances) -> list[str]:
+        """What is embedded of instances. Raises UserError when the text format needs more than is known of them."""
+        return instances.texts(self._text)
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Queries Q x D."""
+        return self._embedder.encode(texts)
+
+    def search(self, queries: np.ndarray, k: int) -> list[list[Neighbour]]:
+        """The k nearest keys of each query, as `Index.search`."""
+        return self._index.search(queries, k)
