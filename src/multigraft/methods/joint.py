@@ -67,15 +67,22 @@ class JointModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of each row: B C, float32; -inf beyond a row's options, column 0 the scaled number."""
-        mask = batch.attention_mask
-        positions = mask.shape[1] + self.prompt
-        with (
-            plain_attention(self.encoder, len(mask), positions),
-            self._rows(batch.experts, batch.local, mask),
-        ):
-            hidden = self._read_by_heads(batch.input_ids, mask, batch.token_type_ids)
-        values = self.heads(pool(hidden, mask, self.pooling), batch.experts, batch.local)
+        values = self.values(batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.experts, batch.local)
         return gather_options(values, batch)
+
+    def values(
+        self,
+        input_ids: Tensor,
+        mask: Tensor,
+        token_type_ids: Tensor | None,
+        experts: Sequence[int],
+        local: Tensor | None,
+    ) -> Tensor:
+        """Values of the heads of S sequences, each by its own expert: S C, float32; ids S T, rest as `Bank.rows`."""
+        positions = mask.shape[1] + self.prompt
+        with plain_attention(self.encoder, len(mask), positions), self._rows(experts, local, mask):
+            hidden = self._read_by_heads(input_ids, mask, token_type_ids)
+        return self.heads(pool(hidden, mask, self.pooling), experts, local)
 
     def _rows(self, experts: Sequence[int], local: Tensor | None, mask: Tensor):  # type: ignore[no-untyped-def]
         if not self.bank.stack.width:

@@ -11,6 +11,7 @@ import pytest
 
 from multigraft.batching.encode import encode
 from multigraft.errors import UserError
+from multigraft.evaluation import answers
 from multigraft.evaluation.answers import Answerer, rows_of_file
 from multigraft.evaluation.report import score_model
 from multigraft.evaluation.scoring import predict
@@ -64,6 +65,27 @@ def test_pairs_and_options_of_the_row(trained: Path) -> None:
     wanted = plain(trained, "pick", [Example(("a red cat",), ("blue", "red", "big"), 0)])
     assert options["pick"].text == ["blue", "red", "big"][int(wanted[0])]
     assert set(options) == {"feeling", "amount", "pick"}
+
+
+@pytest.mark.parametrize("positions", [answers.POSITIONS, 8])
+def test_each_row_has_tasks_of_its_own(trained: Path, positions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "POSITIONS", positions)
+    answerer = Answerer.load(trained)
+    rows: list[dict[str, Any]] = [
+        {"text": "the cat is good one"}, {"text": "red red blue"}, {"texts": ["the dog is one", "who is two"]},
+        {"text": "a red cat", "options": ["blue", "red", "big"]}, {"text": "a dog", "options": ["red", "big"]},
+    ]  # fmt: skip
+    tasks = [["feeling"], ["amount"], None, ["pick"], None]
+    together = answerer.answer(rows, tasks)
+    assert [list(found) for found in together[:4]] == [["feeling"], ["amount"], ["animal"], ["pick"]]
+    assert set(together[4]) == {"feeling", "amount", "pick"}
+    for row, found in zip(rows, together, strict=True):
+        for name, answer in answerer.answer([row])[0].items():
+            if name in found:
+                assert found[name].number == pytest.approx(answer.number, abs=1e-4)
+                assert dict(found[name].probabilities) == pytest.approx(dict(answer.probabilities), abs=1e-4)
+    with pytest.raises(UserError, match=r"row 2: no task can answer it: .* inputs are: animal"):
+        answerer.answer(rows[:2], [None, ["animal"]])
 
 
 def test_only_the_tasks_asked_for(trained: Path) -> None:
