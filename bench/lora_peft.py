@@ -22,17 +22,15 @@ def difference(family: str) -> float:
     Ends when it is too large.
     """
     from peers_peft import peft_text_model
+    from sides import uneven_inputs
 
     ours, theirs = tiny_text_backbone(family), tiny_text_backbone(family)
     lora = LoRA(rank=4, alpha=6.0, maps=("q", "k", "v", "o", "up", "down"))
     bank = Bank(lora, ours, ["first", "second"])
     torch.manual_seed(0)
     torch.nn.init.normal_(bank.stack.values, std=0.1)
-    ids = torch.randint(4, 67, (6, 20))
-    mask = (torch.arange(20) < torch.tensor([[20], [17], [12], [9], [4], [1]])).long()
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    if ours.family.kind == "encoder_decoder":
-        inputs["decoder_input_ids"] = ids[:, :8]
+    inputs = uneven_inputs(ours)
+    mask = inputs["attention_mask"]
     with torch.inference_mode():
         plain = ours.model(**inputs).logits.log_softmax(-1)
         with bank.rows(*one_expert(1), mask):

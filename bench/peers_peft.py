@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,15 +24,19 @@ PATHS = {
 }
 
 
-def peft_model(rank: int, maps: Sequence[str], names: Sequence[str]) -> Any:
-    """MiniLM with a LoRA and a classifier for each name; all `B` are drawn, so that no update is zero."""
+def peft_model(rank: int, maps: Sequence[str], names: Sequence[str], layers: Sequence[int] | None = None) -> Any:
+    """MiniLM with a LoRA and a classifier for each name; all `B` are drawn, so that no update is zero.
+
+    layers: those with a LoRA, by default all.
+    """
     places = "|".join(PATHS[part].replace(".", r"\.") for part in maps)
+    where = r"\d+" if layers is None else f"({'|'.join(map(str, layers))})"
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=0.0,
-        target_modules=rf".*\.layer\.\d+\.({places})",
+        target_modules=rf".*\.layer\.{where}\.({places})",
     )
     model = get_peft_model(plain_model(), config, adapter_name=names[0])
     for name in names[1:]:
@@ -42,6 +46,18 @@ def peft_model(rank: int, maps: Sequence[str], names: Sequence[str]) -> Any:
             if "lora_B" in name:
                 parameter.normal_(std=0.02)
     return model.to(DEVICE)
+
+
+def load_expert(model: Any, name: str, module: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
+    """Overwrite a LoRA of `peft_model` and its classifier with an expert's tensors."""
+    bert = model.base_model.model
+    with torch.no_grad():
+        for key, tensor in module.items():
+            layer, part, which = key.split(".")
+            place = bert.bert.encoder.layer[int(layer)].get_submodule(PATHS[part])
+            getattr(place, f"lora_{which.upper()}")[name].weight.copy_(tensor)
+        for key, tensor in head.items():
+            bert.classifier.modules_to_save[name].get_parameter(key).copy_(tensor)
 
 
 def peft_text_model(backbone: Backbone, lora: LoRA, tensors: dict[str, Tensor]) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multigraft.backbones.load import embedded_folder, load_backbone
+from multigraft.backbones.load import Backbone, embedded_folder, load_backbone
 from multigraft.batching.collate import Batch
 from multigraft.methods.bank import Bank
 from multigraft.methods.base import parse_method
@@ -31,6 +31,16 @@ Work = Callable[[], object]
 def bf16() -> Any:
     """Autocast to bfloat16, for both sides."""
     return computing_in("bf16", DEVICE)
+
+
+def uneven_inputs(backbone: Backbone) -> dict[str, Tensor]:
+    """A batch of random texts of several lengths, as a model of the backbone's family takes it."""
+    ids = torch.randint(4, 67, (6, 20))
+    mask = (torch.arange(20) < torch.tensor([[20], [17], [12], [9], [4], [1]])).long()
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if backbone.family.kind == "encoder_decoder":
+        inputs["decoder_input_ids"] = ids[:, :8]
+    return inputs
 
 
 def random_batch(rows: int, tokens: int, experts: Sequence[int]) -> Batch:

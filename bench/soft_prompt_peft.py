@@ -33,17 +33,15 @@ CASES: dict[str, tuple[str, PromptMethod]] = {
 def difference(family: str, method: PromptMethod) -> float:
     """The largest difference between the outputs of both sides for a tiny model; logits as log-probabilities."""
     from peers_prompts import peft_prompt_model
+    from sides import uneven_inputs
 
     make = tiny_backbone if family in ("bert", "roberta") else tiny_text_backbone
     ours, theirs = make(family), make(family)
     bank = Bank(method, ours, ["first", "second"]).eval()
     torch.manual_seed(0)
     torch.nn.init.normal_(bank.stack.values, std=0.3)
-    ids = torch.randint(4, 67, (6, 20))
-    mask = (torch.arange(20) < torch.tensor([[20], [17], [12], [9], [4], [1]])).long()
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    if ours.family.kind == "encoder_decoder":
-        inputs["decoder_input_ids"] = ids[:, :8]
+    inputs = uneven_inputs(ours)
+    mask = inputs["attention_mask"]
     with torch.inference_mode():
         plain = _output(ours, ours.model(**inputs))
         with bank.rows(*one_expert(1), mask):

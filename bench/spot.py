@@ -8,20 +8,27 @@ import numpy as np
 
 from multigraft.evaluation.judge import Figures, Judgement, judge
 from multigraft.evaluation.transfer_matrix import read_matrix, read_predicted
-from multigraft.reports import figures
+from multigraft.reports import figures, tables
+from multigraft.strategies.prompt_runs import WATCHED
+from multigraft.strategies.results import Results
 
 FOLDER = Path(__file__).parent / "results" / "spot"
 KS = (1, 3)
 
 
 def judged(folder: Path) -> dict[str, Judgement]:
-    """Every predictor of a matrix, and all of them together by their average standardised prediction."""
+    """Every predictor of a matrix, and all of them together by their average standardised prediction.
+
+    Those together need no run from a source to the target, as the scores of such runs on rows to choose by do.
+    """
     matrix = read_matrix(folder / "matrix.csv")
     predicted = {
         path.stem.removeprefix("predicted_"): read_predicted(path, matrix)
         for path in sorted(folder.glob("predicted_*.csv"))
     }
-    together = [(one - one.mean(axis=0)) / (one.std(axis=0) + 1e-12) for one in predicted.values()]
+    together = [
+        (one - one.mean(axis=0)) / (one.std(axis=0) + 1e-12) for name, one in predicted.items() if name not in WATCHED
+    ]
     predicted["all together"] = np.mean(together, axis=0)
     return {name: judge(matrix, one, ks=[*KS]) for name, one in predicted.items()}
 
@@ -80,7 +87,7 @@ def _line(name: str, row: Figures) -> str:
 
 
 def main() -> None:
-    """Print what each backbone's matrix says."""
+    """Print what each backbone's matrix says, and the comparisons."""
     for folder in sorted(path.parent for path in FOLDER.glob("*/matrix.csv")):
         found = judged(folder)
         first = next(iter(found.values()))
@@ -88,6 +95,9 @@ def main() -> None:
         print(f"{len(first.sources)} sources, {len(first.targets)} targets, {first.seeds} seeds; "
               f"{first.negative_cells} of {first.cells} cells are below no transfer.\n")  # fmt: skip
         print("\n\n".join([table(found), beaten(found), correlations(found)]))
+    for path in sorted(FOLDER.glob("*/results.json")):
+        print(f"\n## {path.parent.name}\n")
+        print(tables.plain(Results.model_validate_json(path.read_text())))
 
 
 if __name__ == "__main__":

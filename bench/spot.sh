@@ -22,5 +22,26 @@ matrix() {
   cp "$folder/$name"/*.csv "bench/results/spot/$name/"
 }
 matrix minilm --backbone minilm --set backbone.pooling=mean --set training.max_length=64 --set training.steps=60
-matrix pocket --backbone pocket --set text.max_input=128 --set text.max_target=12 --set training.steps=40
+matrix pocket --backbone pocket --set "templates=no template" --set text.max_input=96 --set text.max_target=12 \
+  --set training.steps=40 --set training.optimizer=adamw --set training.module_learning_rate=0.03
+
+# Prompt tuning and model tuning by the size of the backbone.
+for layers in 1 2 4; do
+  [[ -e $folder/minilm-$layers/config.json ]] || .venv/bin/python bench/truncate.py $layers "$folder/minilm-$layers"
+done
+.venv/bin/multigraft compare bench/spot_sizes.yaml --output "$folder/sizes" \
+  --backbone "$folder/minilm-1,$folder/minilm-2,$folder/minilm-4,minilm"
+
+# Prompt tuning on the model of bench/flan.sh, which never saw these clusters, and on the backbone that it came from.
+[[ -e $folder/tuned/model ]] || .venv/bin/multigraft train recipes/flan.yaml --output "$folder/tuned" \
+  --set examples=1000 --set scored_examples=100 --set dev_examples=50 --set text.max_input=192 --set text.max_target=48 \
+  --set training.steps=120 --set training.epochs=2 --set training.batch_size=32 --set training.score_every=2 \
+  --set training.optimizer=adamw --set training.learning_rate=3.0e-4 --set training.module_learning_rate=2.0e-3 \
+  --set training.decay=linear --set training.warmup=0.1
+.venv/bin/multigraft compare bench/spot_instructions.yaml --output "$folder/instructions" \
+  --set "rows.2.backbone.name=$folder/tuned/model" --set "rows.3.backbone.name=$folder/tuned/model"
+for name in sizes instructions; do
+  mkdir -p "bench/results/spot/$name"
+  cp "$folder/$name/results.json" "bench/results/spot/$name/"
+done
 .venv/bin/python bench/spot.py

@@ -7,8 +7,11 @@ import ctypes
 import os
 import platform
 import sys
+import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 
 from multigraft import __version__
 
@@ -55,6 +58,16 @@ def _device() -> str:
     import torch
 
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
+
+
+def median_ms(call: Callable[[], object], repeats: int, *, warm_up: int = 0) -> float:
+    """Milliseconds that a call takes: the median over `repeats`, after `warm_up` calls that do not count."""
+    times = []
+    for _ in range(warm_up + repeats):
+        begin = time.perf_counter()
+        call()
+        times.append(1000 * (time.perf_counter() - begin))
+    return median(times[warm_up:])
 
 
 def keep_freed_memory() -> None:

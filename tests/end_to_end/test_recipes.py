@@ -16,6 +16,7 @@ from multigraft.strategies.instruction_data import training_templates
 from multigraft.strategies.instruction_recipe import InstructionRecipe
 from multigraft.strategies.prompt_recipe import MIXTURE, PromptRecipe
 from multigraft.strategies.recipe import Recipe
+from multigraft.strategies.retrieval_recipe import RetrievalRecipe
 from multigraft.strategies.strategy import strategy_of
 from multigraft.tasks.suite import load_suite
 from multigraft.tasks.template import choose_templates
@@ -39,7 +40,8 @@ def test_a_recipe_can_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [label for label, _ in rows]
     assert len(set(labels)) == len(labels)
     for _, row in rows:
-        {Recipe: _heads, InstructionRecipe: _words, PromptRecipe: _prompts}[type(row)](row)
+        kinds = {Recipe: _heads, InstructionRecipe: _words, PromptRecipe: _prompts, RetrievalRecipe: _experts}
+        kinds[type(row)](row)
 
 
 def _heads(row: Recipe) -> None:
@@ -61,6 +63,12 @@ def _prompts(row: PromptRecipe) -> None:
         assert name in tasks
     named = row.transfer.source if row.transfer else None
     assert named in (None, MIXTURE, TEXT) or named in tasks
+    parse_method(row.method).check(load_backbone(row.backbone_name, pretrained=False), row.training.max_length)
+
+
+def _experts(row: RetrievalRecipe) -> None:
+    tasks = load_suite(row.suite).tasks
+    assert set(row.targets or ()) | set(row.sources or ()) <= set(tasks)
     parse_method(row.method).check(load_backbone(row.backbone_name, pretrained=False), row.training.max_length)
 
 

@@ -83,7 +83,8 @@ def test_killed_again_and_again(train: Callable[..., BaseProcess], tmp_path: Pat
 
 
 def test_interrupted_from_the_keyboard(train: Callable[..., BaseProcess], tmp_path: Path) -> None:
-    process = train("stopped")
+    longer = ("--set", "training.steps=400", "--set", "training.epochs=100")  # so that the signal comes before its end
+    process = train("stopped", *longer)
     wait_for_lines(process, tmp_path / "stopped" / "log.jsonl", 2)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
@@ -92,9 +93,9 @@ def test_interrupted_from_the_keyboard(train: Callable[..., BaseProcess], tmp_pa
     assert len(said) == 1
     assert said[0].startswith("interrupted: the last checkpoint is kept in ")
     assert "--resume" in said[0]
-    assert finish(train("stopped")) == 2
+    assert finish(train("stopped", *longer)) == 2
     assert "the folder is not empty; add --resume" in (tmp_path / "stopped.txt").read_text()
-    assert finish(train("stopped", "--resume")) == 0
+    assert finish(train("stopped", "--resume", *longer)) == 0
     assert (tmp_path / "stopped" / "result" / "result.json").exists()
 
 

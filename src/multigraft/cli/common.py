@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,8 @@ DataOption = Annotated[
 ]
 
 BAD_INPUT = 2
+# A place that the machine does not give.
+_REFUSED = frozenset({ENOSPC, EDQUOT, EACCES, EPERM, EROFS, EISDIR, ENOTDIR, EEXIST, ENAMETOOLONG})
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -53,7 +56,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Bad input is one line on stderr and code 2, Ctrl-C one line and code 130, a reader that went away
-    (`| head`) is no error. Any other exception is a bug and keeps its traceback.
+    (`| head`) is no error; a file or folder that cannot be read or written, or a full disk, is bad input too. Any
+    other exception is a bug and keeps its traceback.
     """
     try:
         code = get_command(app).main(args=arguments, prog_name="multigraft", standalone_mode=False)
@@ -72,6 +76,11 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         # What is still buffered has no reader: without this, Python would complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        _say("error", f"{error.filename or 'a file'}: {error.strerror}; give another place, or make room", "red")
+        return BAD_INPUT
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
         _say("interrupted", "nothing is left half-written; run the same command again", "yellow")
     return code if isinstance(code, int) else 0

@@ -11,8 +11,6 @@ import typer
 from multigraft import __version__, cli
 from multigraft.cli.common import run
 
-_NOT_VERBS = {"main", "common"}
-
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -32,16 +30,14 @@ def _root(
 
 
 def build_app() -> typer.Typer:
-    """The command line with every verb found in this package."""
+    """The command line with every verb in this package: a module with an `app` of its own, or a `command`."""
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.callback(invoke_without_command=True)(_root)
     for found in pkgutil.iter_modules(cli.__path__):
-        if found.name in _NOT_VERBS:
-            continue
         verb = importlib.import_module(f"{cli.__name__}.{found.name}")
         if hasattr(verb, "app"):
             app.add_typer(verb.app, name=found.name)
-        else:
+        elif hasattr(verb, "command"):
             app.command(found.name)(verb.command)
     return app
 

@@ -71,10 +71,7 @@ def _draw(path: Path, names: list[str], matrix: np.ndarray) -> None:
 
     title = _TITLES["average_tokens"]
     drawn = png(names, matrix, title) if path.suffix == ".png" else standalone(names, matrix, title).encode()
-    try:
-        write_bytes(path, drawn)
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", where=f"--plot {path}") from None
+    write_bytes(path, drawn)
 
 
 def _show(measure: str, names: list[str], matrix: np.ndarray, order: list[int]) -> None:

@@ -13,10 +13,11 @@ from multigraft.cli import transfer_judge
 from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
 
 if TYPE_CHECKING:
+    from multigraft.strategies.answering import Answering
     from multigraft.strategies.prompt_recipe import PromptRecipe
 
 app = typer.Typer(help="Find out which task helps which, and whether that can be predicted.", no_args_is_help=True)
-app.command("judge")(transfer_judge.command)
+app.command("judge")(transfer_judge.judge)
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="Embedded name or folder of the tasks.")]
 OutputOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs and results are kept.")]
@@ -56,11 +57,11 @@ def draw_map(
     from multigraft.strategies.prompt_runs import how_alike, own_prompts
 
     with keeping(f"prompts and checkpoints are kept in {output}; the same command goes on from there"):
-        prompts = own_prompts(settings, output, quiet=as_json)
-    alike = {measure: found.tolist() for measure, found in how_alike(prompts).items()}
-    names, similarity = list(prompts), how_alike(prompts)["average_tokens"]
+        answering, prompts = own_prompts(settings, output, quiet=as_json)
+    alike = how_alike(prompts)
+    names, similarity = list(prompts), alike["average_tokens"]
     order = [names[task] for task in cluster(similarity).order]
-    about = {"tasks": names, "order": order, **alike}
+    about = {"tasks": names, "order": order, **{measure: found.tolist() for measure, found in alike.items()}}
     write_json(output / "similarity.json", about)
     title = f"Prompts of {settings.suite} on {settings.backbone_name}"
     write_text(output / "map.svg", task_map.standalone(names, similarity, title))
@@ -69,7 +70,7 @@ def draw_map(
         write_bytes(output / "map.png", task_map_png.png(names, similarity, title))
         drawn.append("map.png")
     if library is not None:
-        _add(settings, prompts, library, replace=replace)
+        _add(answering, prompts, library, replace=replace)
     if as_json:
         print_json(about)
         return
@@ -97,7 +98,9 @@ def matrix(
 ) -> None:
     """Train every target from every source and from none; write matrix.csv, and predicted_NAME.csv for predictors.
 
-    What is finished in the folder is not repeated. `multigraft transfer judge` reads the files.
+    first_dev and best_dev are the scores of each run on the rows to choose by, when it is first scored and at its
+    best: what training from all sources would choose. What is finished in the folder is not repeated. `multigraft
+    transfer judge` reads the files.
     """
     from multigraft.library.predictors import PREDICTORS
 
@@ -125,7 +128,7 @@ def matrix(
         print_json([str(path) for path in paths])
         return
     print(f"In {output}: {', '.join(path.name for path in paths)}")
-    print(f"Next: multigraft transfer judge {paths[0]} --predicted {paths[-1]}")
+    print(f"Next: multigraft transfer judge {paths[0]} --predicted {paths[1]}")
 
 
 @app.command()
@@ -166,7 +169,7 @@ def to(
     with keeping(f"what is trained is kept in {output}; the same command goes on from there"):
         found = transfer_to(settings, name, shelf, way, k, by, output, quiet=as_json)
     if add:
-        _add(settings, {name: found.expert}, library)
+        _add(found.answering, {name: found.expert}, library)
     outcome = found.expert.outcome
     score = float(found.expert.answers().scores().mean())
     about = {"target": name, "started": found.reason, "dev": outcome.dev, settings.score_on: score,
@@ -221,16 +224,12 @@ def _check_free(library: Path, suite: str, names: Sequence[str] | None) -> None:
             raise taken(name, library)
 
 
-def _add(settings: PromptRecipe, prompts: dict[str, Any], folder: Path, *, replace: bool = False) -> None:
+def _add(answering: Answering, prompts: dict[str, Any], folder: Path, *, replace: bool = False) -> None:
     from multigraft.library.parcel import add_all
     from multigraft.library.store import Library
-    from multigraft.strategies.prompt_library import parcels
-    from multigraft.strategies.prompt_transfer import PromptTransfer
+    from multigraft.strategies.cards import parcels
 
-    tasks = tuple({one.outcome.task: None for one in prompts.values()})
-    settings = settings.model_copy(update={"sources": tasks, "targets": tasks})
-    found = parcels(PromptTransfer(folder).answering(settings), prompts)
-    add_all(Library.create(folder, exist_ok=True), found, replace=replace)
+    add_all(Library.create(folder, exist_ok=True), parcels(answering, prompts), replace=replace)
 
 
 def _show_map(names: list[str], similarity: Any, order: list[str]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FIGURES = ["score", "gain", "95 %", "error gone", "regret"]
 
 
-def command(
+def judge(
     matrix: Annotated[
         Path,
         typer.Argument(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from multigraft.batching.collate import Batch, collate
 from multigraft.batching.encode import Encoded
 from multigraft.evaluation.metrics import score
 from multigraft.methods.joint import JointModel
+from multigraft.runinfo import median_ms
 from multigraft.tasks.task import Task
 from multigraft.training.precision import computing_in
 
@@ -25,20 +27,53 @@ def predict(model: JointModel, data: Encoded, expert: int, precision: str = "aut
     Rows are batched by length, so little is padded; the result is in the order of the rows.
     """
     model.eval()
-    device = next(model.encoder.parameters()).device
     found = np.zeros(len(data), dtype=np.float64)
-    order = np.argsort(data.lengths, kind="stable")
     # One data set stands at the expert's place in an otherwise empty list.
-    places: list[Encoded] = [data] * (expert + 1)
-    for start in range(0, len(order), ROWS):
-        rows = order[start : start + ROWS]
-        batch = collate(places, np.full(len(rows), expert), rows, model.backbone.pad_id).to(device)
-        with computing_in(precision, device):
+    for rows, batch in _batches([data] * (expert + 1), expert, ROWS, model):
+        with computing_in(precision, batch.task.device):
             scores = model(batch)
         choices = scores.argmax(dim=1).double()
         numbers = scores[:, 0].double()
         found[rows] = torch.where(batch.choices == 0, numbers, choices).cpu().numpy()
     return found
+
+
+class Read(NamedTuple):
+    """What each of N experts makes of S sequences."""
+
+    features: np.ndarray  # N S D, float32: what heads read
+    values: np.ndarray  # N S C, float32: what heads give; beyond a head's own outputs 0
+
+
+@torch.inference_mode()
+def read_all(model: JointModel, data: Encoded, precision: str = "auto") -> Read:
+    """Every sequence of `data` by all experts of the model; layers below the first module run once for all."""
+    model.eval()
+    count, ends = len(model.names), data.first
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    seen: list[Tensor] = []
+    handle = model.heads.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        for rows, batch in _batches([data], 0, max(1, ROWS // count), model):
+            with computing_in(precision, batch.task.device):
+                values = model.answer_all(batch.input_ids, batch.attention_mask, batch.token_type_ids, range(count))
+            read = seen.pop().unflatten(0, (count, -1))
+            places = np.concatenate([np.arange(ends[row], ends[row + 1]) for row in rows])
+            found.append((places, read.float().cpu().numpy(), values.float().cpu().numpy()))
+    finally:
+        handle.remove()
+    order = np.argsort(np.concatenate([places for places, _, _ in found]))
+    features, outputs = (np.concatenate([part[i] for part in found], axis=1)[:, order] for i in (1, 2))
+    return Read(features, outputs)
+
+
+def _batches(data: Sequence[Encoded], expert: int, size: int, model: JointModel) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Rows of `data[expert]`, those of like lengths together, and the batch of each."""
+    device = next(model.encoder.parameters()).device
+    order = np.argsort(data[expert].lengths, kind="stable")
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        yield rows, collate(data, np.full(len(rows), expert), rows, model.backbone.pad_id).to(device)
 
 
 def targets(data: Encoded) -> np.ndarray:
@@ -65,10 +100,9 @@ def answer_ms(model: JointModel, text: Batch, precision: str, repeats: int = 9) 
     device = next(model.encoder.parameters()).device
     text = text.to(device)
     types = None if text.token_type_ids is None else text.token_type_ids[:1]
-    times = []
-    for _ in range(repeats + 2):
-        begin = time.perf_counter()
+
+    def answer_all() -> None:
         with computing_in(precision, device):
             model.answer_all(text.input_ids[:1], text.attention_mask[:1], types, range(len(model.names))).cpu()
-        times.append(1000 * (time.perf_counter() - begin))
-    return float(np.median(times[2:]))
+
+    return median_ms(answer_all, repeats, warm_up=2)

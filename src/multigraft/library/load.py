@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from multigraft.backbones.load import Backbone
 from multigraft.errors import UserError
 from multigraft.library.card import HeadCard, tokenizer_fingerprint
+from multigraft.library.parcel import Parcel
 from multigraft.library.store import EARLY, HEAD, Expert, Library
 from multigraft.methods.bank import Bank
 from multigraft.methods.base import Method, method_record, parse_method
-from multigraft.methods.heads import Heads
+from multigraft.methods.heads import Heads, Pooling
 from multigraft.methods.joint import JointModel
 
 
@@ -23,53 +23,55 @@ def load_experts(library: Library, names: Sequence[str], backbone: Backbone) -> 
     Raises UserError, with nothing loaded, for an expert that is not there, of another method or with other settings
     than the first, trained on another backbone or tokenizer, or damaged.
     """
-    return _bank(_read(library, names, backbone), backbone)
+    return bank_of(_read(library, names), backbone)
 
 
 def load_joint(library: Library, names: Sequence[str], backbone: Backbone) -> JointModel:
     """The experts with their heads, as a model that answers. Raises UserError as `load_experts`, and without heads."""
-    read = _read(library, names, backbone)
-    cards = {name: _head_card(read.experts[name]) for name in names}
-    poolings = {card.pooling for card in cards.values()}
-    kinds = {"pooler.weight" in head for head in read.heads.values()}
-    if len(poolings) > 1 or len(kinds) > 1:
-        raise UserError("their heads read in different ways", where=library.folder, fix="load them apart")
-    outputs = {name: len(read.heads[name]["bias"]) for name in names}
-    heads = Heads(backbone, outputs, pooler="per_task" if kinds.pop() else "none")
-    for name in names:
-        heads.load_expert(name, read.heads[name])
-    return JointModel(backbone, _bank(read, backbone), heads, pooling=poolings.pop(), tuned=False).eval()
+    experts = _read(library, names)
+    cards = {expert.name: _head_card(expert) for expert in experts}
+    if len({card.pooling for card in cards.values()}) > 1:
+        raise _apart(names[0])
+    return joint_of(experts, backbone, cards[names[0]].pooling)
 
 
-@dataclass(frozen=True)
-class _Read:
-    method: Method
-    experts: dict[str, Expert]
-    modules: dict[str, dict[str, Tensor]]
-    heads: dict[str, dict[str, Tensor]]
-
-
-def _read(library: Library, names: Sequence[str], backbone: Backbone) -> _Read:
-    if not names or len(set(names)) < len(names):
-        raise UserError("expected names of experts, each once", where=library.folder)
-    experts = {name: library.get(name) for name in names}
-    check_backbone(list(experts.values()), backbone)
-    method = common_method(list(experts.values()))
-    modules, heads = {}, {}
-    for name, expert in experts.items():
-        modules[name], heads[name] = split_head(expert.tensors())
-    return _Read(method, experts, modules, heads)
-
-
-def _bank(read: _Read, backbone: Backbone) -> Bank:
-    bank = Bank(read.method, backbone, list(read.experts))
+def bank_of(experts: Sequence[Parcel], backbone: Backbone) -> Bank:
+    """A bank of experts as they come out of training or a library. Raises UserError as `load_experts`."""
+    check_backbone(experts, backbone)
+    bank = Bank(common_method(experts), backbone, [expert.name for expert in experts])
     try:
-        for name, tensors in read.modules.items():
-            bank.stack.load_expert(name, tensors)
+        for expert in experts:
+            bank.stack.load_expert(expert.name, split_head(expert.tensors)[0])
     except UserError:
         bank.detach()
         raise
     return bank
+
+
+def joint_of(experts: Sequence[Parcel], backbone: Backbone, pooling: Pooling) -> JointModel:
+    """Experts as a model; one without a head gets an untrained one. Raises UserError as `load_experts`."""
+    tensors = {expert.name: split_head(expert.tensors)[1] for expert in experts}
+    poolers = {"pooler.weight" in head for head in tensors.values() if head}
+    if len(poolers) > 1:
+        raise _apart(experts[0].name)
+    bank = bank_of(experts, backbone)
+    outputs = {name: len(head["bias"]) if head else 1 for name, head in tensors.items()}
+    heads = Heads(backbone, outputs, pooler="per_task" if True in poolers else "none")
+    for name, head in tensors.items():
+        if head:
+            heads.load_expert(name, head)
+    return JointModel(backbone, bank, heads, pooling=pooling, tuned=False).eval()
+
+
+def _apart(name: str) -> UserError:
+    return UserError("their heads read in different ways", where=f"expert {name} and others", fix="load them apart")
+
+
+def _read(library: Library, names: Sequence[str]) -> list[Parcel]:
+    if not names or len(set(names)) < len(names):
+        raise UserError("expected names of experts, each once", where=library.folder)
+    experts = [library.get(name) for name in names]
+    return [Parcel(expert.name, expert.tensors(), expert.card) for expert in experts]
 
 
 def split_head(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -79,7 +81,7 @@ def split_head(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
     return module, head
 
 
-def check_backbone(experts: Sequence[Expert], backbone: Backbone) -> None:
+def check_backbone(experts: Sequence[Expert | Parcel], backbone: Backbone) -> None:
     """Raises UserError, with both fingerprints, unless all were trained on this backbone and its tokenizer."""
     weights, tokenizer = backbone.weights_fingerprint(), tokenizer_fingerprint(backbone.tokenizer)
     for expert in experts:
@@ -96,29 +98,34 @@ def check_backbone(experts: Sequence[Expert], backbone: Backbone) -> None:
                 )
 
 
-def common_method(experts: Sequence[Expert]) -> Method:
+def common_method(experts: Sequence[Expert | Parcel]) -> Method:
     """The method of all of them, with room for the longest. Raises UserError when it is not one."""
     methods = [parse_method(expert.card.method, f"expert {expert.name}: method") for expert in experts]
-    first = _binding(methods[0])
-    for expert, method in zip(experts, methods, strict=True):
-        settings = _binding(method)
-        differing = sorted(key for key in first.keys() | settings.keys() if first.get(key) != settings.get(key))
-        if differing:
-            key = "name" if "name" in differing else differing[0]
-            raise UserError(
-                f"its method has {key} {settings.get(key)!r}, that of {experts[0].name!r} {first.get(key)!r}",
-                where=f"expert {expert.name}",
-                fix="a bank holds experts of one method and one set of settings",
-            )
+    fix = "a bank holds experts of one method and one set of settings"
+    check_methods([expert.name for expert in experts], methods, fix=fix)
     return max(methods, key=lambda method: method.positions)
 
 
-def _binding(method: Method) -> dict[str, object]:
-    """Name and settings that all experts of a bank share."""
-    return {key: value for key, value in method_record(method).items() if key not in method.free}
+def check_methods(
+    names: Sequence[str], methods: Sequence[Method], *, free: frozenset[str] = frozenset(), fix: str
+) -> None:
+    """Raises UserError unless experts of these names agree in method and settings, but for those that are free."""
+    agreed: dict[str, object] = {}
+    for name, method in zip(names, methods, strict=True):
+        record = method_record(method).items()
+        settings = {key: value for key, value in record if key not in method.free | free}
+        agreed = agreed or settings
+        differing = sorted(key for key in agreed.keys() | settings.keys() if agreed.get(key) != settings.get(key))
+        if differing:
+            key = "name" if "name" in differing else differing[0]
+            raise UserError(
+                f"its method has {key} {settings.get(key)!r}, that of {names[0]!r} {agreed.get(key)!r}",
+                where=f"expert {name}",
+                fix=fix,
+            )
 
 
-def _head_card(expert: Expert) -> HeadCard:
+def _head_card(expert: Parcel) -> HeadCard:
     if expert.card.head is None:
         raise UserError("has no head", where=f"expert {expert.name}", fix="load it without heads")
     return expert.card.head

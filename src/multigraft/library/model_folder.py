@@ -57,7 +57,7 @@ def build_model(
 ) -> JointModel:
     """A fresh joint model for the tasks, one expert and head each, in their order."""
     names = [task.name for task in tasks]
-    outputs = {task.name: len(task.output.choices or ()) or 1 if task.output.kind == "choice" else 1 for task in tasks}
+    outputs = {task.name: task.head_outputs for task in tasks}
     bank = Bank(parse_method(method), backbone, names, seed=seed)
     heads = Heads(backbone, outputs, pooler=pooler, seed=seed)
     return JointModel(backbone, bank, heads, pooling=pooling, tuned=tuned)

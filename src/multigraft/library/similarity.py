@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from multigraft.errors import UserError
@@ -85,6 +85,12 @@ class Clustering(NamedTuple):
 
     order: list[int]  # of the N tasks along a heat map: members of a cluster stand side by side
     merges: np.ndarray  # (N - 1) x 4 as scipy.cluster.hierarchy.linkage gives it, for a dendrogram
+
+    def groups(self, count: int) -> np.ndarray:
+        """The dendrogram cut into `count` groups, or fewer where merges are at one height: (N,), numbers from 0."""
+        if not len(self.merges):
+            return np.zeros(len(self.order), np.int64)
+        return fcluster(self.merges, count, "maxclust").astype(np.int64) - 1
 
 
 def cluster(similarity: np.ndarray) -> Clustering:

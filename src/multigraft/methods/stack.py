@@ -46,9 +46,14 @@ class Spec:
 
 def fresh_tensors(specs: Mapping[str, Spec], name: str, seed: int) -> dict[str, Tensor]:
     """How an expert starts. It depends on its specs, its name and the seed, not on its neighbours."""
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=7).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+    generator = generator_of(seed, name)
     return {key: spec.start(generator) for key, spec in specs.items()}
+
+
+def generator_of(seed: int, *names: str) -> torch.Generator:
+    """Random numbers that depend on the seed and the names alone."""
+    digest = hashlib.blake2b("/".join([str(seed), *names]).encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 class Weights:

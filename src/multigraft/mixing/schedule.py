@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from multigraft.errors import UserError
 from multigraft.registry import Registry
@@ -45,3 +46,9 @@ def parse(value: object, where: object = None) -> Schedule:
         raise UserError(f"not a schedule: {value!r}", where=where, fix=fix)
     kind = SCHEDULES.get(settings["name"], where)
     return build(kind, {key: setting for key, setting in settings.items() if key != "name"}, where)
+
+
+def schedule_record(value: object) -> dict[str, Any]:
+    """What `parse` takes as a mapping of JSON values, with every setting. Raises UserError as `parse`."""
+    schedule = parse(value, "schedule")
+    return {"name": schedule.name, **json.loads(schedule.model_dump_json())}

@@ -15,8 +15,9 @@ SHORT = {
     "chrf": "chrF",
 }  # fmt: skip
 MANY = 10  # tasks
-_PLACES = {"untuned": 0, "separate": 1, "shared": 2, "module": 3, "prompt": 3, "transfer": 5, "instructions": 5}
-_AS_LISTED = ("untuned", "prompt", "transfer", "instructions")  # with no schedule of their own
+_PLACES = {"untuned": 0, "separate": 1, "shared": 2, "module": 3, "prompt": 3, "transfer": 5, "expert": 5,
+           "instructions": 5}  # fmt: skip
+_AS_LISTED = ("untuned", "prompt", "transfer", "expert", "instructions")  # with no schedule of their own
 _OTHER_SCHEDULE = 4
 MARKS = {"same": "≈", "untested": "?", "lower": "", "higher": ""}
 

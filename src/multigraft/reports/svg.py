@@ -18,6 +18,7 @@ SIGNS = {
     "module": ("●", "task modules"),
     "prompt": ("✚", "prompts"),
     "transfer": ("⬢", "prompt transfer"),
+    "expert": ("★", "experts"),
     "instructions": ("▲", "instructions"),
 }
 
@@ -150,6 +151,10 @@ def mark(group: str, x: float, y: float, size: float = 4.5, hollow: bool = False
         far, half = size * 1.15, size * 0.6
         d = f"M{x - far:.1f} {y:.1f}l{far - half:.1f} {-size:.1f}h{2 * half:.1f}l{far - half:.1f} {size:.1f}"
         return el("path", *inner, d=f"{d}l{half - far:.1f} {size:.1f}h{-2 * half:.1f}z", **look)
+    if group == "expert":
+        radii = [size * (1.5 if i % 2 == 0 else 0.62) for i in range(10)]
+        ends = [(x + r * math.sin(i * math.pi / 5), y - r * math.cos(i * math.pi / 5)) for i, r in enumerate(radii)]
+        return el("path", *inner, d=f"M{'L'.join(f'{a:.1f} {b:.1f}' for a, b in ends)}z", **look)
     if group in ("instructions", "untuned"):
         half, up = size * 1.2, size if group == "instructions" else -size
         d = f"M{x - half:.1f} {y + 0.9 * up:.1f}h{2 * half:.1f}L{x:.1f} {y - 1.2 * up:.1f}z"

@@ -20,9 +20,9 @@ def against_untuned(results: Results) -> Finding | None:
         return None
     found = compared(results, untuned, tuned)
     text = f"The average of {names(results)[untuned.id]} is {figures.estimate(untuned.average)}. {listed(found)}"
-    return Finding(
-        "Tuning against the untuned model", counted(found), f"{text} {_by_cluster(results, untuned)}".strip()
-    )
+    experts = any(row.strategy == "expert" for row in tuned)
+    title = "Experts against the backbone alone" if experts else "Tuning against the untuned model"
+    return Finding(title, counted(found), f"{text} {_by_cluster(results, untuned)}".strip())
 
 
 def _by_cluster(results: Results, untuned: Row) -> str:

@@ -5,7 +5,7 @@ What trains, chooses and scores experts knows of the two kinds no more than `Ans
 
 from __future__ import annotations
 
-import time
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from multigraft.methods.base import parse_method
 from multigraft.methods.heads import Heads
 from multigraft.methods.joint import JointModel
 from multigraft.methods.text_model import TextModel
+from multigraft.runinfo import median_ms
 from multigraft.strategies.data import median_text
 from multigraft.strategies.expert_recipe import ExpertRecipe
 from multigraft.strategies.instruction_data import Words
@@ -55,14 +56,32 @@ def divide(task: Task, examples: int | None, dev: int) -> Split:
     return Split(rest if examples is None else sample(rest, examples), kept)
 
 
+class Question(NamedTuple):
+    """What an expert learns: a task, in all wordings of the recipe or in one of them."""
+
+    task: Task
+    template: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The task's, with the template's where there is one."""
+        if self.template is None:
+            return self.task.name
+        return f"{self.task.name}.{re.sub(r'[^A-Za-z0-9_-]+', '-', self.template).strip('-')}"
+
+
 class Answering(ABC):
-    """Tasks on one backbone. `train`: the encoded training rows of each."""
+    """Questions on one backbone; where a task is asked for by name, it is a question's.
+
+    train: the encoded training rows of each.
+    """
 
     train: Mapping[str, Rows]
 
-    def __init__(self, recipe: ExpertRecipe, tasks: Sequence[Task]) -> None:
+    def __init__(self, recipe: ExpertRecipe, questions: Sequence[Question]) -> None:
         self.recipe = recipe
-        self.tasks = {task.name: task for task in tasks}
+        self.questions = {question.name: question for question in questions}
+        self.tasks = {name: question.task for name, question in self.questions.items()}
         self._splits: dict[str, Split] = {}
 
     @abstractmethod
@@ -124,8 +143,8 @@ class Answering(ABC):
 class HeadAnswering(Answering):
     """An encoder with a head for each task."""
 
-    def __init__(self, recipe: ExpertRecipe, tasks: Sequence[Task]) -> None:
-        super().__init__(recipe, tasks)
+    def __init__(self, recipe: ExpertRecipe, questions: Sequence[Question]) -> None:
+        super().__init__(recipe, questions)
         plain = load_backbone(recipe.backbone_name, pretrained=False)
         self._tokenizer, self._pad_id = plain.tokenizer, plain.pad_id
         self._length = min(recipe.training.max_length, plain.max_length)
@@ -142,7 +161,7 @@ class HeadAnswering(Answering):
     def model(self, experts: Mapping[str, str], method: object, *, tuned: bool, shared: bool = False) -> JointModel:
         backbone, seed = self.backbone(), self.recipe.seed
         bank = Bank(parse_method(method), backbone, ["shared"] if shared else list(experts), seed=seed)
-        outputs = {name: _outputs(self.tasks[task]) for name, task in experts.items()}
+        outputs = {name: self.tasks[task].head_outputs for name, task in experts.items()}
         heads = Heads(backbone, outputs, pooler="shared" if tuned else "per_task", seed=seed)
         # Experts of one task start with the same head, whatever they are called.
         starts = Heads(backbone, {task: outputs[name] for name, task in experts.items()}, pooler=heads.pooler_kind,
@@ -177,33 +196,38 @@ class HeadAnswering(Answering):
 class WordAnswering(Answering):
     """A text-to-text model, which is asked in words."""
 
-    def __init__(self, recipe: ExpertRecipe, tasks: Sequence[Task]) -> None:
-        super().__init__(recipe, tasks)
+    def __init__(self, recipe: ExpertRecipe, questions: Sequence[Question]) -> None:
+        super().__init__(recipe, questions)
         plain = self.backbone()
-        self._form = plain.text_format(recipe.text.max_input, recipe.text.max_target)
+        self.form = plain.text_format(recipe.text.max_input, recipe.text.max_target)
         self._tokenizer = plain.tokenizer
-        self._asking = Asking(
+        self.asking = Asking(
             norm=recipe.norm,
             options=recipe.options,
             max_tokens=recipe.text.max_target,
             precision=recipe.training.precision,
         )
-        self._templates = {task.name: choose_templates(task, recipe.templates) for task in tasks}
-        for task in tasks:
-            if all(template.inverted for template in self._templates[task.name]):
+        self._templates = {
+            name: choose_templates(task, template or recipe.templates)
+            for name, (task, template) in self.questions.items()
+        }
+        for name, templates in self._templates.items():
+            if all(template.inverted for template in templates):
                 fix = "write one that asks for the answer"
-                raise UserError("every template is inverted", where=f"task {task.name}", fix=fix)
+                raise UserError("every template is inverted", where=f"task {name}", fix=fix)
         self.train = {task: self._worded(task) for task in self.tasks}
 
     def longest(self) -> int:
-        lengths = (self._form.max_input, self._form.max_target)
-        return sum(lengths) if self._form.kind == "decoder" else max(lengths)
+        lengths = (self.form.max_input, self.form.max_target)
+        return sum(lengths) if self.form.kind == "decoder" else max(lengths)
 
     def add_text(self, tasks: Sequence[str]) -> None:
-        """Let `TEXT` be the inputs of the tasks: the first half of a text is read, the rest is to be written.
+        """Let `TEXT` be the inputs of the tasks: a text is read to a random word, and the rest is to be written.
 
-        Prefix language modelling (Raffel et al. 2020, arXiv 1910.10683, section 3.2.3), cut at a random word.
+        Prefix language modelling (Raffel et al. 2020, arXiv 1910.10683, section 3.2.3).
         """
+        if TEXT in self.train:
+            return
         rng = np.random.default_rng(self.recipe.seed)
         texts = [" ".join(row.inputs).split() for task in tasks for row in self.split(task).train]
         cuts = [int(rng.integers(1, len(words))) for words in texts if len(words) > 1]
@@ -211,11 +235,11 @@ class WordAnswering(Answering):
             (" ".join(words[:cut]), " ".join(words[cut:]))
             for words, cut in zip((words for words in texts if len(words) > 1), cuts)
         ]
-        encoded = encode_text([pairs[i] for i in rng.permutation(len(pairs))], self._tokenizer, self._form)
+        encoded = encode_text([pairs[i] for i in rng.permutation(len(pairs))], self._tokenizer, self.form)
         self.train = {**self.train, TEXT: encoded}
 
     def _worded(self, task: str) -> TextEncoded:
-        words = Words(self.recipe, self.tasks[task], self._templates[task], (), self._form, self._tokenizer)
+        words = Words(self.recipe, self.tasks[task], self._templates[task], (), self.form, self._tokenizer)
         return words.encode(self.split(task).train, training=True)
 
     def model(self, experts: Mapping[str, str], method: object, *, tuned: bool, shared: bool = False) -> TextModel:
@@ -225,52 +249,50 @@ class WordAnswering(Answering):
 
     def rendered(self, task: str, rows: Sequence[Example]) -> list[Rendered]:
         """Rows of a task in the first template that asks for the answer."""
-        template = self._asked(task)[0]
+        template = self.asked(task)[0]
         return [render(template, self.tasks[task], row, options=self.recipe.options) for row in rows]
 
     def encoded(self, task: str, rows: Sequence[Example]) -> TextEncoded:
         pairs = [(one.input, one.target) for one in self.rendered(task, rows)]
-        return encode_text(pairs, self._tokenizer, self._form)
+        return encode_text(pairs, self._tokenizer, self.form)
 
     def objective(
         self, experts: Mapping[str, str], rows: Mapping[str, Rows] | None = None, *, shared: bool = False
     ) -> TextObjective:
         data = [(rows or self.train)[task] for task in experts.values()]
         text = self.recipe.text
-        return TextObjective(data, self._form, weighting=text.weighting, packing=text.packing, together=shared)  # type: ignore[arg-type]
+        return TextObjective(data, self.form, weighting=text.weighting, packing=text.packing, together=shared)  # type: ignore[arg-type]
 
     def dev_score(self, model: Model, expert: int, task: str) -> float:
         if task == TEXT:
             return 0.0  # no score; the last step is taken
-        found = self._answers(model, expert, task, self.split(task).dev, self._asked(task)[:1])
+        found = self._answers(model, expert, task, self.split(task).dev, self.asked(task)[:1])
         return float(found.scores().mean())
 
     def answers(self, model: Model, expert: int, task: str) -> Templated:
-        return self._answers(model, expert, task, self.scored(task), self._asked(task))
+        return self._answers(model, expert, task, self.scored(task), self.asked(task))
 
     def answer_ms(self, model: Model, tasks: Sequence[str]) -> float:
-        times = []
-        for _ in range(TIMED):
-            begin = time.perf_counter()
+        def ask_all() -> None:
             for number, task in enumerate(tasks):
                 expert = min(number, len(model.names) - 1)  # one for all, or one for each
-                self._answers(model, expert, task, self.split(task).dev[:1], self._asked(task)[:1])
-            times.append(1000 * (time.perf_counter() - begin))
-        return float(np.median(times))
+                self._answers(model, expert, task, self.split(task).dev[:1], self.asked(task)[:1])
+
+        return median_ms(ask_all, TIMED)
 
     def labels(self, task: str) -> tuple[str, ...]:
         if not super().labels(task):
             return ()
         return self.rendered(task, self.split(task).dev[:1])[0].options
 
-    def _asked(self, task: str) -> list[Template]:
+    def asked(self, task: str) -> list[Template]:
         """Templates that ask for the answer."""
         return [template for template in self._templates[task] if not template.inverted]
 
     def _answers(
         self, model: Model, expert: int, task: str, rows: Sequence[Example], templates: Sequence[Template]
     ) -> Templated:
-        return answer(model, expert, self.tasks[task], rows, templates, self._form, self._asking)  # type: ignore[arg-type]
+        return answer(model, expert, self.tasks[task], rows, templates, self.form, self.asking)  # type: ignore[arg-type]
 
 
 def in_words(recipe: ExpertRecipe) -> bool:
@@ -279,11 +301,17 @@ def in_words(recipe: ExpertRecipe) -> bool:
     return trained_folder(name) is not None or load_backbone(name, pretrained=False).writes
 
 
-def answering(recipe: ExpertRecipe, tasks: Sequence[Task]) -> Answering:
-    """How the backbone of a recipe answers. Raises UserError when it is not there, and for rows or templates."""
-    return (WordAnswering if in_words(recipe) else HeadAnswering)(recipe, tasks)
+def answering(recipe: ExpertRecipe, tasks: Sequence[Task], *, by_template: bool = False) -> Answering:
+    """How the backbone of a recipe answers tasks, or in words each of their templates that asks for the answer.
 
-
-def _outputs(task: Task) -> int:
-    """Values of a task's head."""
-    return len(task.output.choices or ()) or 1 if task.output.kind == "choice" else 1
+    Raises UserError when the backbone is not there, and for rows or templates.
+    """
+    if not in_words(recipe):
+        if by_template:
+            fix = "take experts per task, or a text-to-text backbone"
+            raise UserError(f"{recipe.backbone_name} reads no templates", where="per", fix=fix)
+        return HeadAnswering(recipe, [Question(task) for task in tasks])
+    if not by_template:
+        return WordAnswering(recipe, [Question(task) for task in tasks])
+    asked = [(task, one) for task in tasks for one in choose_templates(task, recipe.templates) if not one.inverted]
+    return WordAnswering(recipe, [Question(task, template.name) for task, template in asked])

@@ -1,4 +1,4 @@
-"""Cards of the experts of a trained model."""
+"""Cards of trained experts, and experts as a library takes them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from multigraft.library.card import Card, tokenizer_fingerprint
+from multigraft.library.card import Card, HeadCard, data_fingerprint, tokenizer_fingerprint
+from multigraft.library.parcel import Parcel
+from multigraft.library.store import EARLY
 from multigraft.methods.shared import SharedModel
 from multigraft.runinfo import machine
+from multigraft.strategies.answering import Answering, HeadAnswering
+from multigraft.strategies.experts import Trained
 
 
 class Make(Protocol):
@@ -34,3 +38,31 @@ def maker(model: SharedModel, backbone: str, method: Mapping[str, Any], seed: in
         versions={key: value for key, value in machine().items() if key in ("multigraft", "torch", "transformers")},
         template=None,
     )
+
+
+def parcels(answering: Answering, trained: Mapping[str, Trained]) -> list[Parcel]:
+    """Trained experts as experts of a library, each with its embedding, under the names given."""
+    recipe = answering.recipe
+    model = answering.model({"any": next(iter(trained.values())).outcome.task}, recipe.method, tuned=False)
+    make = maker(model, recipe.backbone_name, recipe.method, recipe.seed, 0)
+    found = []
+    for name, one in trained.items():
+        outcome, (task, template) = one.outcome, answering.questions[one.outcome.task]
+        heads = isinstance(answering, HeadAnswering)
+        card = make(
+            task=task.name,
+            data_fingerprint=data_fingerprint(answering.train[outcome.task]),  # type: ignore[arg-type]
+            scores={task.metric: outcome.dev},
+            licence=task.licence,
+            template=None if heads else template or recipe.templates,
+        ).model_copy(
+            update={
+                "steps": outcome.chosen_step,
+                "parents": outcome.parents,
+                "embedding_step": outcome.early_step,
+                "head": HeadCard(pooling=recipe.backbone.pooling, output=task.output) if heads else None,
+            }
+        )
+        tensors = one.best() | {f"{EARLY}{key}": value for key, value in one.early().items()}
+        found.append(Parcel(name, tensors, card))
+    return found

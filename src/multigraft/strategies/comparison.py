@@ -16,7 +16,7 @@ from multigraft.errors import UserError
 from multigraft.settings import Record, build, read_yaml
 from multigraft.training.settings import TrainingSettings
 
-Group = Literal["separate", "shared", "module", "instructions", "untuned", "prompt", "transfer"]
+Group = Literal["separate", "shared", "module", "instructions", "untuned", "prompt", "transfer", "expert"]
 ALONE = frozenset({"title", "seeds", "rows"})  # fields that a comparison has and its rows have not
 
 
@@ -118,18 +118,21 @@ class Comparison(RunRecipe, ABC):
 
         Raises UserError for a bad row, one that is not answering the same questions, and two that are the same.
         """
-        base = self.model_dump(mode="json", exclude=set(ALONE))
         found: dict[str, tuple[str, RunRecipe]] = {}
         for number, row in enumerate(self.rows):
             changes = {key: value for key, value in row.items() if key != "label"}
             place = f"{where}: rows.{number}"
             for key in self.equal.intersection(changes):
                 raise UserError(f"{key!r} is the same for all rows", where=place, fix="move it out of 'rows'")
-            recipe = build(self.row_type, merged(base, changes), place)
+            recipe = self.row(changes, place)
             if recipe.key() in found:
                 raise UserError(f"the same as row {found[recipe.key()][0]!r}", where=place, fix="remove one of the two")
             found[recipe.key()] = (str(row.get("label") or recipe.label()), recipe)
         return self._told_apart([*self._beside([recipe for _, recipe in found.values()]), *found.values()])
+
+    def row(self, changes: Mapping[str, Any], where: object) -> RunRecipe:
+        """The recipe of a row. Raises UserError for values that it has not."""
+        return build(self.row_type, merged(self.model_dump(mode="json", exclude=set(ALONE)), changes), where)
 
     def _beside(self, rows: Sequence[Any]) -> list[tuple[str, Any]]:
         """Rows that stand beside those of the recipe in any case."""

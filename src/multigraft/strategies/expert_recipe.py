@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from pydantic import Field, PositiveInt, field_validator
@@ -26,6 +27,10 @@ class AnyBackboneSettings(Record):
 class ExpertRecipe(RunRecipe):
     """Tasks, how they are put to a backbone, and how experts for them are trained."""
 
+    targets: tuple[str, ...] | None = Field(None, min_length=1, description="tasks to score; null: all")
+    sources: tuple[str, ...] | None = Field(
+        None, min_length=1, description="tasks that have experts of their own, which others learn from; null: all"
+    )
     backbone: AnyBackboneSettings = AnyBackboneSettings()
     method: dict[str, Any] = Field("lora", validate_default=True, description="what an expert is")
     examples: PositiveInt | None = Field(None, description="at most this many training rows of each task")
@@ -45,6 +50,10 @@ class ExpertRecipe(RunRecipe):
     @classmethod
     def _method(cls, value: Any) -> dict[str, Any]:
         return method_record(parse_method(value))
+
+    @abstractmethod
+    def experts_key(self) -> str:
+        """Name of the folder of trained experts: recipes that only use them otherwise have the same."""
 
     @property
     def backbone_name(self) -> str:

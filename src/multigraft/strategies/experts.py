@@ -11,17 +11,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from multigraft.evaluation.template_statistics import Templated
-from multigraft.files import new_folder, write_json
+from multigraft.files import new_folder, write_json, write_tensors
 from multigraft.library.load import split_head
 from multigraft.library.store import HEAD
 from multigraft.methods.base import parse_method
@@ -102,6 +102,12 @@ def finished_expert(folder: Path) -> Trained | None:
     return Trained(folder.name, folder, Outcome.model_validate_json(path.read_text()))
 
 
+def finished_experts(folder: Path, names: Iterable[str]) -> dict[str, Trained]:
+    """Those of the named experts that were trained in `folder`, in the order of the names."""
+    found = {name: finished_expert(folder / name) for name in names}
+    return {name: expert for name, expert in found.items() if expert is not None}
+
+
 def train_experts(
     answering: Answering,
     wanted: Sequence[Wanted],
@@ -118,20 +124,24 @@ def train_experts(
     A run that was stopped goes on where it was: whole experts are kept, and those in training continue.
     """
     todo = [one for one in wanted if finished_expert(folder / one.name) is None]
-    size = bank_size or _bank_size(answering, method)
-    for group in _groups(todo, answering, size):
-        # Not hidden by the names in it alone: the members of a bank are the same whenever the same are missing.
-        name = f".bank-{digest([one.name for one in group])}"
-        with claimed(folder / name) as place:
-            _train_bank(answering, group, method, training, folder, place, label, quiet)
-        if Accelerator().is_main_process:
-            shutil.rmtree(folder / name, ignore_errors=True)
-        Accelerator().wait_for_everyone()
-    found = {one.name: finished_expert(folder / one.name) for one in wanted}
-    return {name: expert for name, expert in found.items() if expert is not None}
+    if todo:
+        size = bank_size or _bank_size(answering, method)
+        for group in [*_begun(wanted, folder), *_groups(todo, size)]:
+            if any(finished_expert(folder / one.name) is None for one in group):
+                _train_bank(answering, group, method, training, folder, label, quiet)
+    return finished_experts(folder, [one.name for one in wanted])
 
 
-def _groups(todo: Sequence[Wanted], answering: Answering, size: int) -> Iterator[list[Wanted]]:
+def _begun(wanted: Sequence[Wanted], folder: Path) -> Iterator[list[Wanted]]:
+    """Banks that a run which was stopped left behind; some of their experts may be whole."""
+    by_name = {one.name: one for one in wanted}
+    for path in sorted(folder.glob(".bank-*/members.json")):
+        members = json.loads(path.read_text())
+        if by_name.keys() >= set(members):
+            yield [by_name[name] for name in members]
+
+
+def _groups(todo: Sequence[Wanted], size: int) -> Iterator[list[Wanted]]:
     """Banks of at most `size`, all of about the same size."""
     count = -(-len(todo) // size)
     for k in range(count):
@@ -149,6 +159,26 @@ def _bank_size(answering: Answering, method: Mapping[str, object]) -> int:
 
 
 def _train_bank(
+    answering: Answering,
+    group: Sequence[Wanted],
+    method: Mapping[str, object],
+    training: TrainingSettings,
+    folder: Path,
+    label: str,
+    quiet: bool,
+) -> None:
+    names = [one.name for one in group]
+    place = folder / f".bank-{digest(names)}"
+    with claimed(place):
+        if Accelerator().is_main_process:
+            write_json(place / "members.json", names)
+        _trained_bank(answering, group, method, training, folder, place, label, quiet)
+    if Accelerator().is_main_process:
+        shutil.rmtree(place, ignore_errors=True)
+    Accelerator().wait_for_everyone()
+
+
+def _trained_bank(
     answering: Answering,
     group: Sequence[Wanted],
     method: Mapping[str, object],
@@ -187,6 +217,8 @@ def _train_bank(
     seconds, peak, drawn = progress.seconds / len(group), peak_memory_mb(), ledger.summary()
     kept.load()
     for n, one in enumerate(group):
+        if finished_expert(folder / one.name) is not None:
+            continue
         outcome = Outcome(
             task=one.task,
             parents=one.parents,
@@ -265,10 +297,7 @@ class _Kept:
         tensors = dict(self.model.bank.stack.expert(name))
         if part == "best" and isinstance(self.model, JointModel):
             tensors |= {f"{HEAD}{key}": value for key, value in self.model.heads.expert(name).items()}
-        (self.place / part).mkdir(exist_ok=True)
-        temporary = self.place / part / f".{name}.tmp"
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
-        temporary.replace(self.place / part / f"{name}.safetensors")
+        write_tensors(self.place / part / f"{name}.safetensors", tensors)
 
     def _write(self) -> None:
         if Accelerator().is_main_process:

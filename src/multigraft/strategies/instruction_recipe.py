@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from multigraft.evaluation.ranking import Norm
 from multigraft.methods.base import method_record, parse_method
-from multigraft.mixing.schedule import Schedule, parse
+from multigraft.mixing.schedule import Schedule, parse, schedule_record
 from multigraft.settings import Record
 from multigraft.strategies.comparison import Comparison, Group, RunRecipe, digest
 from multigraft.training.objective import Weighting
@@ -51,6 +50,7 @@ class InstructionRecipe(RunRecipe):
     train_clusters: tuple[str, ...] | None = Field(
         None, min_length=1, description="of what may be trained on, only the tasks of these clusters"
     )
+    seen: bool = Field(False, description="where nothing is held out: score the tasks that were trained on")
     untuned: bool = Field(False, description="ask the backbone as it is; nothing is trained")
     examples: PositiveInt = Field(30_000, description="at most this many training rows of each task")
     dev_examples: int = Field(
@@ -83,8 +83,13 @@ class InstructionRecipe(RunRecipe):
     @field_validator("schedule", mode="before")
     @classmethod
     def _schedule(cls, value: Any) -> dict[str, Any]:
-        schedule = parse(value, "schedule")
-        return {"name": schedule.name, **json.loads(schedule.model_dump_json())}
+        return schedule_record(value)
+
+    @model_validator(mode="after")
+    def _seen_or_not(self) -> InstructionRecipe:
+        if self.seen and self.hold_out:
+            raise ValueError("'seen' is for recipes without 'hold_out'")
+        return self
 
     @field_validator("hold_out")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from multigraft.evaluation.template_statistics import Templated
 from multigraft.evaluation.templated import Asking, ask
 from multigraft.library.text_folder import load_text_model
 from multigraft.methods.text_model import TextModel
-from multigraft.runinfo import peak_memory_mb, reset_peak_memory
+from multigraft.runinfo import median_ms, peak_memory_mb, reset_peak_memory
 from multigraft.strategies.comparison import Comparison, RunRecipe
 from multigraft.strategies.instruction_data import training_rows, training_tasks, training_templates, word_tasks
 from multigraft.strategies.instruction_recipe import CompareInstructions, InstructionRecipe
@@ -27,7 +26,7 @@ from multigraft.strategies.results import HeldOut, TaskSummary
 from multigraft.strategies.runs import RunResult, claimed, finished, keep_result
 from multigraft.strategies.strategy import Strategy
 from multigraft.tasks.holdout import Certificate, hold_out, read_certificate, verify
-from multigraft.tasks.suite import Suite, load_suite
+from multigraft.tasks.suite import Suite
 from multigraft.tasks.task import Task
 from multigraft.tasks.template import choose_templates
 
@@ -62,7 +61,6 @@ class InstructionTuning(Strategy):
 
     def __init__(self, root: Path, *, alone: bool = False) -> None:
         super().__init__(root, alone=alone)
-        self._suites: dict[object, Suite] = {}
         self._certificates: dict[str, Certificate] = {}
 
     def check(self, recipe: InstructionRecipe) -> None:
@@ -113,11 +111,12 @@ class InstructionTuning(Strategy):
         accelerator.wait_for_everyone()
         return result
 
+    def scored(self, recipe: InstructionRecipe) -> list[Task]:
+        return _tested(recipe, self.suite(recipe), recipe.hold_out)
+
     def tasks(self, recipe: InstructionRecipe) -> tuple[TaskSummary, ...]:
-        return tuple(
-            summary(task, recipe.examples, split_of(recipe, task), recipe.scored_examples)
-            for task in _tested(self._suite(recipe), recipe.hold_out)
-        )
+        limit = recipe.scored_examples
+        return tuple(summary(t, recipe.examples, split_of(recipe, t), limit) for t in self.scored(recipe))
 
     def held_out(self, recipes: Sequence[InstructionRecipe]) -> tuple[HeldOut, ...]:
         parts = [part for recipe in recipes if not recipe.untuned for part in self._parts(recipe)]
@@ -144,18 +143,11 @@ class InstructionTuning(Strategy):
             return train_model(recipe, model, part.training, words, folder, label=label, quiet=quiet)
 
     def _parts(self, recipe: InstructionRecipe) -> Iterator[Part]:
-        suite = self._suite(recipe)
+        suite = self.suite(recipe)
         for clusters in recipe.groups():
             certificate = None if recipe.untuned or not clusters else self._certificate(suite, clusters)
             training = [] if recipe.untuned else training_tasks(recipe, suite, certificate)
-            yield Part(clusters, certificate, _tested(suite, clusters), training)
-
-    def _suite(self, recipe: InstructionRecipe) -> Suite:
-        key = recipe.suite, recipe.tasks
-        if key not in self._suites:
-            suite = load_suite(recipe.suite)
-            self._suites[key] = suite.subset(recipe.tasks) if recipe.tasks is not None else suite
-        return self._suites[key]
+            yield Part(clusters, certificate, _tested(recipe, suite, clusters), training)
 
     def _certificate(self, suite: Suite, clusters: tuple[str, ...]) -> Certificate:
         """The certificate kept in the folder, or a new one. Raises UserError when the kept one does not hold."""
@@ -222,12 +214,8 @@ def _asking(recipe: InstructionRecipe) -> Asking:
 def _answer_ms(recipe: InstructionRecipe, model: TextModel, task: Task) -> float:
     """Milliseconds to put one question of the task to the model: the median of a few times."""
     form = model.backbone.text_format(recipe.text.max_input, recipe.text.max_target)
-    times = []
-    for _ in range(TIMED):
-        begin = time.perf_counter()
-        ask(model, 0, task, "no template", split_of(recipe, task), 1, form, _asking(recipe))
-        times.append(1000 * (time.perf_counter() - begin))
-    return float(np.median(times))
+    split, asking = split_of(recipe, task), _asking(recipe)
+    return median_ms(lambda: ask(model, 0, task, "no template", split, 1, form, asking), TIMED)
 
 
 def _overlapping(recipe: InstructionRecipe, part: Part) -> dict[str, tuple[int, ...]]:
@@ -247,7 +235,9 @@ def _overlapping(recipe: InstructionRecipe, part: Part) -> dict[str, tuple[int, 
     return by_task
 
 
-def _tested(suite: Suite, clusters: Sequence[str]) -> list[Task]:
+def _tested(recipe: InstructionRecipe, suite: Suite, clusters: Sequence[str]) -> list[Task]:
+    if recipe.seen:
+        return [task for task in suite.tasks.values() if "train" in task.split_names()]
     return [task for task in suite.tasks.values() if set(clusters).intersection(task.clusters)]
 
 

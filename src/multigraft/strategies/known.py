@@ -19,11 +19,11 @@ from multigraft.backbones.load import Backbone
 from multigraft.batching.collate import pad
 from multigraft.batching.encode import Encoded, tokenize
 from multigraft.errors import UserError
+from multigraft.library.load import split_head
 from multigraft.library.predictors import PREDICTORS, Known
 from multigraft.library.retrieval.embedder import TOKENS, Embedder
 from multigraft.library.retrieval.text_formats import KeyText
 from multigraft.library.similarity import TENSOR
-from multigraft.library.store import HEAD
 from multigraft.methods.heads import pool
 from multigraft.methods.joint import JointModel
 from multigraft.methods.text_model import TextModel
@@ -39,42 +39,43 @@ POSITIONS = 4096  # with padding and prompts, in a batch
 PROBE = "probe"  # the expert at which Fisher information is taken
 
 
-def known_tasks(
-    answering: Answering,
-    prompts: Mapping[str, Trained],
-    targets: Sequence[str],
-    sources: Sequence[str],
-    predictors: Sequence[str],
-) -> dict[str, Known]:
-    """What the named predictors read of every target and source, and no more; `prompts`: those of all of them, by task.
+class TaskReader:
+    """Reads tasks on one backbone; what it read of a task it keeps."""
 
-    prompt: at its early step. size: training rows. texts: of up to `TEXTS` training rows, the mean last hidden state
-    of the frozen encoder, or for a decoder the vectors of the embedded sentence encoder. fisher, (F,): see `fisher`.
-    For targets, under every source's chosen prompt: losses as in training, on encoders with the target's own head,
-    in words minus the mean log-probability of a row's target tokens; features, not where texts are written: what a
-    head reads, or the mean last hidden state of the input, in an encoder-decoder that of the encoder. Where a head
-    reads every option of a row, each is an example, and labels say whether it is right.
-
-    Raises UserError for an unknown predictor, and for a task that has no rows to choose by.
-    """
-    reads = frozenset[str]().union(*(PREDICTORS.get(name).reads for name in predictors))
-    reader = _Reader(answering, prompts)
-    each = sorted(reads & {"prompt", "size", "texts", "fisher"})
-    found = {}
-    for task in dict.fromkeys([*targets, *sources]):
-        fields = {what: getattr(reader, what)(task) for what in each}
-        if task in targets:
-            fields |= reader.under(task, sources, reads)
-        found[task] = Known(task, **fields)
-    return found
-
-
-class _Reader:
-    """Reads tasks on one backbone."""
-
-    def __init__(self, answering: Answering, prompts: Mapping[str, Trained]) -> None:
-        self.answering, self.prompts = answering, prompts
+    def __init__(self, answering: Answering) -> None:
+        self.answering = answering
+        self.prompts: dict[str, Trained] = {}
         self.device = Accelerator().device
+        self._kept: dict[tuple[str, str], Any] = {}
+
+    def known(
+        self, prompts: Mapping[str, Trained], targets: Sequence[str], sources: Sequence[str], predictors: Sequence[str]
+    ) -> dict[str, Known]:
+        """What the named predictors read of every target and source, and no more; `prompts`: those of all, by task.
+
+        prompt: at its early step. size: training rows. texts: of up to `TEXTS` training rows, the mean last hidden
+        state of the frozen encoder, or for a decoder the vectors of the embedded sentence encoder. fisher, (F,): see
+        `fisher`. For targets, under every source's chosen prompt: losses as in training, on encoders with the target's
+        own head, in words minus the mean log-probability of a row's target tokens; features, not where texts are
+        written: what a head reads, or the mean last hidden state of the input, in an encoder-decoder that of the
+        encoder. Where a head reads every option of a row, each is an example, and labels say whether it is right.
+
+        Raises UserError for an unknown predictor, and for a task that has no rows to choose by.
+        """
+        reads = frozenset[str]().union(*(PREDICTORS.get(name).reads for name in predictors))
+        self.prompts |= prompts
+        found = {}
+        for task in dict.fromkeys([*targets, *sources]):
+            fields = {what: self._read(what, task) for what in sorted(reads & {"prompt", "size", "texts", "fisher"})}
+            if task in targets:
+                fields |= self.under(task, sources, reads)
+            found[task] = Known(task, **fields)
+        return found
+
+    def _read(self, what: str, task: str) -> Any:
+        if (what, task) not in self._kept:
+            self._kept[what, task] = getattr(self, what)(task)
+        return self._kept[what, task]
 
     def prompt(self, task: str) -> np.ndarray:
         """P D, float32."""
@@ -154,8 +155,7 @@ class _Reader:
         """Fresh experts for a task, on an encoder with its trained head."""
         model = self.answering.model(dict.fromkeys(experts, task), self.answering.recipe.method, tuned=False)
         if isinstance(model, JointModel):
-            best = self.prompts[task].best().items()
-            head = {key.removeprefix(HEAD): tensor for key, tensor in best if key.startswith(HEAD)}
+            _, head = split_head(self.prompts[task].best())
             for expert in experts:
                 model.heads.load_expert(expert, head)
             model.heads.requires_grad_(False)

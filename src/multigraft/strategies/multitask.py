@@ -27,6 +27,7 @@ from multigraft.strategies.results import TaskSummary
 from multigraft.strategies.runs import RunResult, answers_of, finished, keep_result
 from multigraft.strategies.sampling import sampler_of
 from multigraft.strategies.strategy import Strategy
+from multigraft.tasks.task import Task
 from multigraft.training.loop import Hooks, train
 from multigraft.training.monitor import Monitor
 from multigraft.training.objective import HeadObjective
@@ -196,10 +197,13 @@ class Multitask(Strategy):
     def run(self, recipe: Recipe, folder: Path, *, quiet: bool) -> RunResult:
         return run(recipe, self._of(recipe), folder, quiet=quiet)
 
+    def scored(self, recipe: Recipe) -> list[Task]:
+        return self._of(recipe).tasks
+
     def tasks(self, recipe: Recipe) -> tuple[TaskSummary, ...]:
         return tuple(
             summary(task, recipe.cap(task.name), recipe.score_on, recipe.scored_examples)
-            for task in self._of(recipe).tasks
+            for task in self.scored(recipe)
         )
 
     def _of(self, recipe: Recipe) -> Data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +10,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from multigraft.errors import UserError
 from multigraft.library.predictors import PREDICTORS
 from multigraft.methods.base import parse_method
-from multigraft.mixing.schedule import Schedule, parse
+from multigraft.mixing.schedule import Schedule, parse, schedule_record
 from multigraft.settings import Record
 from multigraft.strategies.answering import TEXT
 from multigraft.strategies.comparison import Comparison, Group, RunRecipe, digest
@@ -81,8 +80,6 @@ class PromptRecipe(ExpertRecipe):
     """A prompt for each target on a frozen backbone (arXiv 2110.07904), or what it is compared with."""
 
     strategy: Literal["prompt_transfer"] = "prompt_transfer"
-    targets: tuple[str, ...] | None = Field(None, min_length=1, description="tasks to score; null: all")
-    sources: tuple[str, ...] | None = Field(None, min_length=1, description="tasks to learn from first; null: all")
     method: dict[str, Any] = Field("soft_prompt", validate_default=True, description="what is in front of the text")
     start: Literal["method", "frequent", "labels"] = Field(
         "method",
@@ -101,8 +98,7 @@ class PromptRecipe(ExpertRecipe):
     @field_validator("schedule", mode="before")
     @classmethod
     def _schedule(cls, value: Any) -> dict[str, Any]:
-        schedule = parse(value, "schedule")
-        return {"name": schedule.name, **json.loads(schedule.model_dump_json())}
+        return schedule_record(value)
 
     @model_validator(mode="after")
     def _fits(self) -> PromptRecipe:

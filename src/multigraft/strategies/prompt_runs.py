@@ -10,36 +10,42 @@ import numpy as np
 
 from multigraft.errors import UserError, nearest
 from multigraft.evaluation.transfer_matrix import NONE, TransferMatrix, write_matrix, write_predicted
-from multigraft.library.predictors import PREDICTORS
-from multigraft.library.similarity import similarity_matrices
+from multigraft.library.predictors import PREDICTORS, Known
+from multigraft.library.similarity import TENSOR, similarity_matrices
 from multigraft.library.store import Library
-from multigraft.library.transfer import average_weights, best_of, top
+from multigraft.library.transfer import average_weights, top
+from multigraft.strategies.answering import Answering
 from multigraft.strategies.experts import Trained
-from multigraft.strategies.known import known_tasks
 from multigraft.strategies.prompt_library import Stored, stored_prompts
 from multigraft.strategies.prompt_recipe import PromptRecipe
 from multigraft.strategies.prompt_transfer import PromptTransfer
-from multigraft.strategies.prompts import PROMPT, Prompts
+from multigraft.strategies.prompts import Prompts
 
 Announce = Callable[[str], None]
+# What the rows to choose by say of a target's run from a source, when they are first asked, and at its best.
+WATCHED: Mapping[str, Callable[[Trained], float]] = {
+    "first_dev": lambda run: run.outcome.dev_curve[min(run.outcome.dev_curve)],
+    "best_dev": lambda run: run.outcome.dev,
+}
 CANDIDATES = 7  # sources that `auto` tries beside a prompt from words: eight halve evenly
 
 
-def own_prompts(recipe: PromptRecipe, folder: Path, *, quiet: bool) -> dict[str, Trained]:
-    """The prompts of all sources of a recipe, trained at once and kept in `folder`."""
+def own_prompts(recipe: PromptRecipe, folder: Path, *, quiet: bool) -> tuple[Answering, dict[str, Trained]]:
+    """The sources of a recipe as they are answered, and their prompts, trained at once and kept in `folder`."""
     way = PromptTransfer(folder)
     way.check(recipe)
-    return way.prompts(recipe, quiet=quiet).own(way.sources(recipe))
+    prompts = way.prompts(recipe, quiet=quiet)
+    return prompts.answering, prompts.own(way.sources(recipe))
 
 
 def how_alike(prompts: Mapping[str, Trained]) -> dict[str, np.ndarray]:
     """Similarity of tasks by their embeddings, N x N, by every measure."""
-    return similarity_matrices(one.early()[PROMPT].double().numpy() for one in prompts.values())
+    return similarity_matrices(one.early()[TENSOR].double().numpy() for one in prompts.values())
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A transfer matrix that was trained, and what predictors say of its cells: (S, N, M) each."""
+    """A transfer matrix that was trained, and what predictors and `WATCHED` say of its cells: (S, N, M) each."""
 
     matrix: TransferMatrix
     predicted: dict[str, np.ndarray]
@@ -74,25 +80,36 @@ def train_matrix(
         what = f"{min(both)!r} is source and target" if both else "every task is a target: there is no source"
         raise UserError(what, where="--source, --target", fix="name targets that are no sources")
     way.check(recipe)
-    none, scores, predicted = [], [], {name: [] for name in predictors}  # type: ignore[var-annotated]
+    none, scores = [], []
+    predicted: dict[str, list[np.ndarray]] = {}
     for seed in seeds:
-        one = recipe.model_copy(update={"seed": seed})
-        prompts = way.prompts(one, quiet=quiet)
+        prompts = way.prompts(recipe.model_copy(update={"seed": seed}), quiet=quiet)
         announce(f"seed {seed}: own prompts of {len(sources) + len(targets)} tasks")
         own = prompts.own([*sources, *targets])
-        none.append([_score(own[target]) for target in targets])
-        columns = []
+        cells = []
         for target in targets:
             announce(f"seed {seed}: {target} from {len(sources)} sources")
-            columns.append([_score(cell) for cell in prompts.from_sources(target, sources).values()])
-        scores.append(np.array(columns).T)
-        known = known_tasks(prompts.answering, own, targets, sources, list(predictors))
-        for name in predictors:
-            predictor = PREDICTORS.get(name)()
-            found = [predictor.scores(known[t], [known[s] for s in sources]) for t in targets]
-            predicted[name].append(np.array(found).T)
+            cells.append(list(prompts.from_sources(target, sources).values()))
+        none.append([_score(own[target]) for target in targets])
+        scores.append(_table(cells, _score))
+        known = prompts.reader.known(own, targets, sources, list(predictors))
+        found = {name: _predicted(name, known, targets, sources) for name in predictors}
+        found |= {name: _table(cells, look) for name, look in WATCHED.items()}
+        for name, one in found.items():
+            predicted.setdefault(name, []).append(one)
     matrix = TransferMatrix(tuple(sources), tuple(targets), np.array(scores), np.array(none))
     return Matrix(matrix, {name: np.array(found) for name, found in predicted.items()}, tuple(seeds))
+
+
+def _predicted(name: str, known: Mapping[str, Known], targets: Sequence[str], sources: Sequence[str]) -> np.ndarray:
+    """What a predictor says of every source and target: N M."""
+    predictor = PREDICTORS.get(name)()
+    return np.array([predictor.scores(known[t], [known[s] for s in sources]) for t in targets]).T
+
+
+def _table(cells: Sequence[Sequence[Trained]], value: Callable[[Trained], float]) -> np.ndarray:
+    """A value of every run, given by target and source: N M."""
+    return np.array([[value(cell) for cell in column] for column in cells]).T
 
 
 def _score(expert: Trained) -> float:
@@ -116,6 +133,7 @@ class LibraryPrompts(Prompts):
 class Answer:
     """What a target's prompt was started from, and why."""
 
+    answering: Answering
     expert: Trained
     reason: str
     tried: dict[str, float]  # dev scores of what was tried, by source
@@ -133,8 +151,7 @@ def transfer_to(
     way = PromptTransfer(folder)
     way.check(recipe.model_copy(update={"targets": (target,), "sources": (target,)}))
     alone = recipe.model_copy(update={"targets": (target,), "sources": None if use == "mixture" else (target,)})
-    place = folder / "experts" / recipe.experts_key() / f"seed-{recipe.seed}"
-    prompts = LibraryPrompts(alone, way.answering(alone), (), place, quiet=quiet)
+    prompts = LibraryPrompts(alone, way.answering(alone), (), way.place(alone), quiet=quiet)
     stored = {name: one for name, one in stored_prompts(library, prompts.answering).items() if name != target}
     if not stored:
         raise UserError(f"holds no prompt but that of {target!r}", where=library.folder, fix="add others")
@@ -143,18 +160,17 @@ def transfer_to(
     scores = prompts.ranking(target, list(stored), by)
     if use == "auto":
         return _auto(prompts, target, top(scores, min(CANDIDATES, len(stored))))
-    if use == "average":
-        weights = average_weights(scores, k)
-        shares = ", ".join(f"{name} {share:.2f}" for name, share in weights.items())
-        expert = prompts.average(target, scores, k)
-        return Answer(expert, f"from the average of {shares}", {})
+    best = top(scores, k)
     if use == "mixture":
-        _check_mixture(prompts, top(scores, k), stored)
-        return Answer(prompts.mixture(target, scores, k)[0], f"from a mixture with {', '.join(top(scores, k))}", {})
-    runs = prompts.from_sources(target, top(scores, k))
-    tried = {name: one.outcome.dev for name, one in runs.items()}
-    best = best_of(scores, k, tried)
-    return Answer(runs[best], f"from {best}, the best of {', '.join(runs)}", tried)
+        _check_mixture(prompts, best, stored)
+    expert, tried = prompts.used(target, scores, use, k)
+    names = ", ".join(best)
+    if use == "best_of":
+        devs = {one.name: one.outcome.dev for one in tried if isinstance(one, Trained)}
+        return Answer(prompts.answering, expert, f"from {expert.name}, the best of {names}", devs)
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in average_weights(scores, k).items())
+    reason = f"from the average of {shares}" if use == "average" else f"from a mixture with {names}"
+    return Answer(prompts.answering, expert, reason, {})
 
 
 def _auto(prompts: Prompts, target: str, sources: Sequence[str]) -> Answer:
@@ -166,8 +182,8 @@ def _auto(prompts: Prompts, target: str, sources: Sequence[str]) -> Answer:
     seen = f"after {steps} steps {best}, the best of {len(sources)} sources, is {gain:+.1f} over a prompt from words"
     if chosen.name == NONE or gain < 0:
         own = prompts.own([target])[target]
-        return Answer(own, f"abstained, a prompt from words: {seen}", first)
-    return Answer(chosen, f"from {chosen.name}: {seen}", first)
+        return Answer(prompts.answering, own, f"abstained, a prompt from words: {seen}", first)
+    return Answer(prompts.answering, chosen, f"from {chosen.name}: {seen}", first)
 
 
 def _check_mixture(prompts: Prompts, chosen: Sequence[str], stored: Mapping[str, Stored]) -> None:

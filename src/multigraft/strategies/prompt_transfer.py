@@ -11,20 +11,18 @@ from accelerate import Accelerator
 
 from multigraft.errors import UserError, unknown
 from multigraft.evaluation.template_statistics import Templated
-from multigraft.library.similarity import embeddings, similarities
-from multigraft.library.transfer import best_of, successive_halving, top
+from multigraft.library.similarity import TENSOR, embeddings, similarities
+from multigraft.library.transfer import successive_halving
 from multigraft.methods.base import parse_method
-from multigraft.strategies.answering import TEXT, Answering, HeadAnswering, WordAnswering, answering, in_words
+from multigraft.strategies.answering import TEXT, Answering, HeadAnswering, WordAnswering, answering
 from multigraft.strategies.comparison import Comparison, RunRecipe
-from multigraft.strategies.experts import Trained
+from multigraft.strategies.expert_strategy import ExpertStrategy
+from multigraft.strategies.experts import Trained, finished_experts
 from multigraft.strategies.prompt_recipe import MIXTURE, ComparePrompts, PromptRecipe
-from multigraft.strategies.prompts import PROMPT, Prompts
-from multigraft.strategies.record import summary
-from multigraft.strategies.results import TaskMap, TaskSummary
+from multigraft.strategies.prompts import Prompts
+from multigraft.strategies.results import TaskMap
 from multigraft.strategies.runs import RunResult, finished, keep_result
-from multigraft.strategies.strategy import Strategy
 from multigraft.strategies.whole import Whole
-from multigraft.tasks.suite import Suite, load_suite
 
 MEASURE = "average_tokens"
 
@@ -37,7 +35,7 @@ class Answered:
     parts: list[Trained | Whole]
 
 
-class PromptTransfer(Strategy):
+class PromptTransfer(ExpertStrategy):
     """Prompts of all tasks are trained at once; a target's is trained again from those that its row names.
 
     What is trained is kept under `experts/`, so that rows which use the same prompts share them.
@@ -50,7 +48,6 @@ class PromptTransfer(Strategy):
     def __init__(self, root: Path, *, alone: bool = False) -> None:
         super().__init__(root, alone=alone)
         self._answering: dict[str, Answering] = {}
-        self._suites: dict[object, Suite] = {}
 
     def check(self, recipe: PromptRecipe) -> None:
         targets, sources = self.targets(recipe), self.sources(recipe)
@@ -83,66 +80,33 @@ class PromptTransfer(Strategy):
         accelerator.wait_for_everyone()
         return result
 
-    def tasks(self, recipe: PromptRecipe) -> tuple[TaskSummary, ...]:
-        tasks = self._suite(recipe).tasks
-        return tuple(
-            summary(tasks[name], recipe.examples, recipe.score_on, recipe.scored_examples)
-            for name in self.targets(recipe)
-        )
-
     def task_map(self, recipes: Sequence[PromptRecipe]) -> TaskMap | None:
         """Cosine of average tokens of the prompts of the row that trained most of them, with the first seed."""
-        shared = [self.prompts(recipe, quiet=True).trained() for recipe in recipes if not recipe.tuned]
-        most = max(shared, key=len, default={})
+        most: dict[str, Trained] = {}
+        for recipe in recipes:
+            if recipe.method_name == "soft_prompt":
+                trained = finished_experts(self.place(recipe) / "own", self.suite(recipe).tasks)
+                most = max(most, trained, key=len)
         if len(most) < 2:
             return None
-        alike = similarities(embeddings((one.early()[PROMPT].double().numpy() for one in most.values()), MEASURE))
+        alike = similarities(embeddings((one.early()[TENSOR].double().numpy() for one in most.values()), MEASURE))
         return TaskMap(
             tasks=tuple(most),
             what="prompts after a tenth of their training, by the cosine of their average tokens",
             similarity=tuple(tuple(row) for row in alike.tolist()),
         )
 
-    def targets(self, recipe: PromptRecipe) -> list[str]:
-        """Tasks to score. Raises UserError for an unknown one."""
-        return self._named(recipe, recipe.targets, "targets")
-
-    def sources(self, recipe: PromptRecipe) -> list[str]:
-        """Tasks to learn from first. Raises UserError for an unknown one."""
-        return self._named(recipe, recipe.sources, "sources")
-
     def answering(self, recipe: PromptRecipe) -> Answering:
         """The tasks of the recipe on its backbone; those of one seed are kept."""
         key = f"{recipe.experts_key()}/{recipe.seed}/{recipe.targets}/{recipe.sources}"
         if key not in self._answering:
             names = dict.fromkeys([*self.targets(recipe), *self.sources(recipe)])
-            self._answering = {key: answering(recipe, [self._suite(recipe).tasks[name] for name in names])}
+            self._answering = {key: answering(recipe, [self.suite(recipe).tasks[name] for name in names])}
         return self._answering[key]
 
     def prompts(self, recipe: PromptRecipe, *, quiet: bool) -> Prompts:
         """What trains and keeps the prompts of a recipe and seed."""
-        place = self.root / "experts" / recipe.experts_key() / f"seed-{recipe.seed}"
-        return Prompts(recipe, self.answering(recipe), self.sources(recipe), place, quiet=quiet)
-
-    def _named(self, recipe: PromptRecipe, names: Sequence[str] | None, where: str) -> list[str]:
-        tasks = self._suite(recipe).tasks
-        for name in names or ():
-            if name not in tasks:
-                raise unknown("task", name, tasks, where=where)
-        usable = [name for name, task in tasks.items() if {"train", recipe.score_on} <= set(task.split_names())]
-        if names is None and not in_words(recipe):
-            usable = [name for name in usable if tasks[name].output.kind != "text"]
-        chosen = usable if names is None else list(names)
-        if not chosen:
-            raise UserError("no task has training rows and scored ones", where=where)
-        return chosen
-
-    def _suite(self, recipe: PromptRecipe) -> Suite:
-        key = recipe.suite, recipe.tasks
-        if key not in self._suites:
-            suite = load_suite(recipe.suite)
-            self._suites[key] = suite.subset(recipe.tasks) if recipe.tasks is not None else suite
-        return self._suites[key]
+        return Prompts(recipe, self.answering(recipe), self.sources(recipe), self.place(recipe), quiet=quiet)
 
     def _result(self, recipe: PromptRecipe, found: Mapping[str, Answered]) -> RunResult:
         targets, asked = list(found), self.answering(recipe)
@@ -189,18 +153,8 @@ def _prompted(recipe: PromptRecipe, prompts: Prompts, target: str) -> Answered:
     k = transfer.k or len(others)
     scores = prompts.ranking(target, others, transfer.by)
     ranked: list[Trained | Whole] = list(prompts.own([target, *others]).values())
-    if transfer.use == "average":
-        chosen = prompts.average(target, scores, k)
-        return Answered(chosen.answers(), [chosen, *ranked])
-    if transfer.use == "mixture":
-        chosen, whole = prompts.mixture(target, scores, k)
-        return Answered(chosen.answers(), [chosen, whole, *ranked])
-    if transfer.use == "halving":
-        chosen, tried = prompts.halving(target, top(scores, k))
-        return Answered(chosen.answers(), [chosen, *tried, *ranked])
-    runs = prompts.from_sources(target, top(scores, k))
-    chosen = runs[best_of(scores, k, {name: one.outcome.dev for name, one in runs.items()})]
-    return Answered(chosen.answers(), [chosen, *runs.values(), *ranked])
+    chosen, tried = prompts.used(target, scores, transfer.use, k)
+    return Answered(chosen.answers(), [chosen, *tried, *ranked])
 
 
 def _drawn(target: str, part: Trained | Whole) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,17 +10,24 @@ from torch import Tensor
 
 from multigraft.evaluation.transfer_matrix import NONE
 from multigraft.library.predictors import PREDICTORS
-from multigraft.library.transfer import average_weights, mixture_members, successive_halving, top, weighted_average
+from multigraft.library.similarity import TENSOR
+from multigraft.library.transfer import (
+    average_weights,
+    best_of,
+    mixture_members,
+    successive_halving,
+    top,
+    weighted_average,
+)
 from multigraft.methods.prompt_init import frequent_tokens, from_labels
+from multigraft.methods.stack import generator_of
 from multigraft.strategies.answering import TEXT, Answering, WordAnswering
 from multigraft.strategies.comparison import digest
-from multigraft.strategies.experts import Trained, Wanted, finished_expert, train_experts
-from multigraft.strategies.known import known_tasks
+from multigraft.strategies.experts import Trained, Wanted, finished_experts, train_experts
+from multigraft.strategies.known import TaskReader
 from multigraft.strategies.prompt_recipe import MIXTURE, PromptRecipe
 from multigraft.strategies.whole import Whole, train_whole
 from multigraft.training.settings import TrainingSettings
-
-PROMPT = "prompt"  # name of a soft prompt's tensor
 
 
 class Prompts:
@@ -39,10 +45,12 @@ class Prompts:
     ) -> None:
         self.recipe, self.answering, self.sources = recipe, answering, tuple(sources)
         self.place, self.quiet = place, quiet
+        self.reader = TaskReader(answering)
 
     def own(self, tasks: Sequence[str]) -> dict[str, Trained]:
         """The prompts of tasks, started from words; all that are missing are trained at once."""
-        wanted = [Wanted(task, task, self._words(task)) for task in dict.fromkeys(tasks)]
+        done = self.trained()
+        wanted = [Wanted(task, task, None if task in done else self._words(task)) for task in dict.fromkeys(tasks)]
         return self._train(wanted, "own", "own prompts")
 
     def _words(self, task: str) -> dict[str, Tensor] | None:
@@ -52,15 +60,13 @@ class Prompts:
         backbone, length = self.answering.backbone(), int(self.recipe.method["length"])
         texts = (" ".join(row.inputs) for row in self.answering.split(task).train)
         tokens = frequent_tokens(backbone, texts)
-        seed = hashlib.blake2b(f"{self.recipe.seed}/{task}".encode(), digest_size=7).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(seed, "big"))
+        generator = generator_of(self.recipe.seed, task)
         labels = self.answering.labels(task) if self.recipe.start == "labels" else ()
-        return {PROMPT: from_labels(backbone, labels, length, generator, tokens)}
+        return {TENSOR: from_labels(backbone, labels, length, generator, tokens)}
 
     def trained(self) -> dict[str, Trained]:
         """The tasks' own prompts that there are, in the suite's order."""
-        found = {task: finished_expert(self.place / "own" / task) for task in self.answering.tasks}
-        return {task: one for task, one in found.items() if one is not None and PROMPT in one.early()}
+        return finished_experts(self.place / "own", self.answering.tasks)
 
     def from_sources(self, target: str, sources: Sequence[str]) -> dict[str, Trained]:
         """The target's prompts started from those of the sources: tasks, 'mixture' of all, or 'text'."""
@@ -98,15 +104,28 @@ class Prompts:
     def ranking(self, target: str, sources: Sequence[str], by: str) -> dict[str, float]:
         """What a predictor says of the sources: the higher, the better for the target."""
         prompts = self.own([target, *sources])
-        known = known_tasks(self.answering, prompts, [target], sources, [by])
+        known = self.reader.known(prompts, [target], sources, [by])
         scores = PREDICTORS.get(by)().scores(known[target], [known[source] for source in sources])
         return dict(zip(sources, scores.tolist(), strict=True))
+
+    def used(self, target: str, scores: Mapping[str, float], use: str, k: int) -> tuple[Trained, list[Trained | Whole]]:
+        """The target's prompt from the k sources that rank best; and what was trained on the way to it."""
+        if use == "average":
+            return self.average(target, scores, k), []
+        if use == "mixture":
+            mixed, whole = self.mixture(target, scores, k)
+            return mixed, [whole]
+        if use == "halving":
+            last, tried = self.halving(target, top(scores, k))
+            return last, [*tried]
+        runs = self.from_sources(target, top(scores, k))
+        return runs[best_of(scores, k, {name: one.outcome.dev for name, one in runs.items()})], [*runs.values()]
 
     def average(self, target: str, scores: Mapping[str, float], k: int) -> Trained:
         """The target's prompt started from the weighted average of the k best sources'."""
         weights = average_weights(scores, k)
-        prompts = {name: one.module()[PROMPT].double().numpy() for name, one in self.own(list(weights)).items()}
-        start = {PROMPT: torch.from_numpy(weighted_average(prompts, weights)).float()}
+        prompts = {name: one.module()[TENSOR].double().numpy() for name, one in self.own(list(weights)).items()}
+        start = {TENSOR: torch.from_numpy(weighted_average(prompts, weights)).float()}
         name = f"average-{digest(weights)}"
         return self._from(target, {name: start})[name]
 

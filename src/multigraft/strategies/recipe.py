@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
 from multigraft.methods.base import METHODS, method_record, parse_method
 from multigraft.methods.heads import PoolerKind, Pooling
-from multigraft.mixing.schedule import Schedule, parse
+from multigraft.mixing.schedule import Schedule, parse, schedule_record
 from multigraft.settings import Record
 from multigraft.strategies.comparison import Comparison, Group, RunRecipe
 
@@ -54,8 +53,7 @@ class Recipe(RunRecipe):
     @field_validator("schedule", mode="before")
     @classmethod
     def _schedule(cls, value: Any) -> dict[str, Any]:
-        schedule = parse(value, "schedule")
-        return {"name": schedule.name, **json.loads(schedule.model_dump_json())}
+        return schedule_record(value)
 
     @property
     def group(self) -> Group:

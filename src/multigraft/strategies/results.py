@@ -91,7 +91,7 @@ class Row(Record):
 
     id: str
     label: str
-    strategy: str  # separate | shared | module | prompt | transfer | instructions | untuned
+    strategy: str  # separate | shared | module | prompt | transfer | expert | instructions | untuned
     method: str | None
     schedule: str
     tuned: bool  # is the backbone trained

@@ -11,6 +11,8 @@ from multigraft.registry import Registry
 from multigraft.strategies.comparison import Comparison, RunRecipe
 from multigraft.strategies.results import HeldOut, TaskMap, TaskSummary
 from multigraft.strategies.runs import RunResult
+from multigraft.tasks.suite import Suite, load_suite
+from multigraft.tasks.task import Task
 
 
 class Strategy(ABC):
@@ -26,6 +28,15 @@ class Strategy(ABC):
     def __init__(self, root: Path, *, alone: bool = False) -> None:
         self.root = root
         self.alone = alone  # one run is all that the folder is for
+        self._suites: dict[object, Suite] = {}
+
+    def suite(self, recipe: RunRecipe) -> Suite:
+        """The tasks of a recipe, read once. Raises UserError when they are not there."""
+        key = recipe.suite, recipe.tasks
+        if key not in self._suites:
+            suite = load_suite(recipe.suite)
+            self._suites[key] = suite.subset(recipe.tasks) if recipe.tasks is not None else suite
+        return self._suites[key]
 
     @abstractmethod
     def check(self, recipe: Any) -> None:
@@ -34,6 +45,10 @@ class Strategy(ABC):
     @abstractmethod
     def run(self, recipe: Any, folder: Path, *, quiet: bool) -> RunResult:
         """Train, score and keep what the recipe says, in `folder`; a run that is finished there is not repeated."""
+
+    @abstractmethod
+    def scored(self, recipe: Any) -> list[Task]:
+        """The tasks that a recipe scores."""
 
     @abstractmethod
     def tasks(self, recipe: Any) -> tuple[TaskSummary, ...]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from multigraft.evaluation.template_statistics import Templated
-from multigraft.files import new_folder, write_json
+from multigraft.files import new_folder, write_json, write_tensors
 from multigraft.methods.joint import JointModel
 from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.schedule import Schedule
@@ -96,9 +96,7 @@ def train_whole(
             return {task: answering.dev_score(model, _expert(model, n), task) for n, task in enumerate(tasks)}
 
         def keep(scores: Mapping[str, float]) -> None:
-            temporary = folder / ".best.tmp"
-            save_file({key: value.detach().cpu().contiguous() for key, value in _state(model).items()}, temporary)
-            temporary.replace(folder / "best.safetensors")
+            write_tensors(folder / "best.safetensors", _state(model))
 
         with Monitor(folder, label, quiet=quiet) as monitor:
             progress = train(
@@ -127,9 +125,7 @@ def _keep(folder: Path, model: Model, outcome: WholeOutcome, answers: Mapping[st
             write_answers(new, answers)
         else:
             shared = dict(model.shared()) if model.tuned else model.bank.stack.expert(model.bank.stack.names[0])
-            save_file(
-                {key: value.detach().cpu().contiguous() for key, value in shared.items()}, new / "shared.safetensors"
-            )
+            write_tensors(new / "shared.safetensors", shared)
         write_json(new / "whole.json", outcome.model_dump(mode="json"))
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     (folder / "best.safetensors").unlink(missing_ok=True)

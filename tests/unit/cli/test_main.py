@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from errno import EACCES, EIO, EISDIR, ENOSPC
 from typing import Any
 
 import pytest
@@ -48,6 +49,12 @@ def test_module_and_version() -> None:
     assert done.stdout == f"multigraft {__version__}\n"
 
 
+def test_every_verb_is_one_word() -> None:
+    names = [command.name for command in build_app().registered_commands]
+    assert "train" in names
+    assert [name for name in names if not (name or "").isalpha()] == []
+
+
 def test_no_verb_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(build_app(), []) == 0
     assert "Usage: multigraft" in capsys.readouterr().out
@@ -91,6 +98,14 @@ def test_interrupt_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == "interrupted: step 30 is kept; continue with --resume\n"
     assert run(app_that(KeyboardInterrupt()), ["graft"]) == 130
     assert capsys.readouterr().err.startswith("interrupted: ")
+
+
+@pytest.mark.parametrize(("code", "name"), [(ENOSPC, "disk.bin"), (EACCES, "locked"), (EISDIR, "folder")])
+def test_a_place_that_cannot_be_written_is_one_line(code: int, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app_that(OSError(code, os.strerror(code), name)), ["graft"]) == 2
+    assert capsys.readouterr().err == f"error: {name}: {os.strerror(code)}; give another place, or make room\n"
+    with pytest.raises(OSError, match="Input/output"):  # not the user's doing
+        run(app_that(OSError(EIO, os.strerror(EIO))), ["graft"])
 
 
 def test_exit_codes_pass_through_and_bugs_keep_their_traceback() -> None:

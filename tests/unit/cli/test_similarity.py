@@ -76,7 +76,7 @@ def test_bad_input_ends_with_2(prompts: dict[str, np.ndarray], capsys: pytest.Ca
         (("x.npy", "none.npy"), "none.npy: cannot be read"),
         ((), "Missing argument"),
         (("x.npy", "--plot", "map.pdf"), "--plot map.pdf: not a picture's name; end it with .svg or .png"),
-        (("x.npy", "--plot", "full.svg"), "--plot full.svg: cannot be written: Is a directory"),
+        (("x.npy", "--plot", "full.svg"), "full.svg: Is a directory; give another place"),
     ):
         assert similarity(*arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -124,7 +124,7 @@ def test_every_group_has_a_colour_in_light_dark_and_print_and_a_shape_of_its_own
     for group in svg.SIGNS:
         assert style.count(f" --{group}: #") == 3
         assert f".g-{group} {{ --own: var(--{group}); }}" in style
-    assert len({svg.mark(group, 0, 0) for group in svg.SIGNS}) == len({sign for sign, _ in svg.SIGNS.values()}) == 7
+    assert len({svg.mark(group, 0, 0) for group in svg.SIGNS}) == len({sign for sign, _ in svg.SIGNS.values()}) == 8
 
 
 def test_it_needs_nothing_from_elsewhere(example: Example) -> None:

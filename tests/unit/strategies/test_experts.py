@@ -12,11 +12,11 @@ import torch
 
 from multigraft.settings import build
 from multigraft.strategies import experts
-from multigraft.strategies.answering import Answering, answering, divide
+from multigraft.strategies.answering import Answering, HeadAnswering, answering, divide
 from multigraft.strategies.experts import Trained, Wanted, train_experts
 from multigraft.strategies.prompt_recipe import PromptRecipe
 from multigraft.tasks.suite import load_suite
-from multigraft.training.objective import TextObjective
+from multigraft.training.objective import HeadObjective, TextObjective
 
 NAMES = ["first", "second", "third"]
 Make = Callable[..., Answering]
@@ -132,6 +132,31 @@ def test_a_stopped_run_goes_on_and_ends_alike(make: Make, tmp_path: Path, monkey
         assert expert.outcome.dev_curve == whole[name].outcome.dev_curve
         for key, tensor in expert.best().items():
             assert torch.equal(tensor, whole[name].best()[key])
+
+
+def test_a_bank_that_is_stopped_while_its_experts_are_written_is_not_trained_again(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, steps = make(), []
+    whole = go(answers, tmp_path / "whole", NAMES)
+
+    def stopped(model: Any, expert: int, task: str) -> Any:
+        if task == "second":
+            raise KeyboardInterrupt
+        return HeadAnswering.answers(answers, model, expert, task)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answers, "answers", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            go(answers, tmp_path / "stopped", NAMES)
+    before = (tmp_path / "stopped/first/result/expert.json").stat().st_mtime_ns
+    monkeypatch.setattr(HeadObjective, "collate", lambda *_: steps.append(1))
+    found = go(answers, tmp_path / "stopped", NAMES)
+    assert not steps
+    assert (tmp_path / "stopped/first/result/expert.json").stat().st_mtime_ns == before
+    for name, expert in found.items():
+        assert torch.equal(expert.best()["prompt"], whole[name].best()["prompt"])
+    assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == NAMES
 
 
 def test_what_is_trained_is_not_trained_again(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

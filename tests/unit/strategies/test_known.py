@@ -24,7 +24,7 @@ from multigraft.strategies import fisher as fisher_module
 from multigraft.strategies import known as known_module
 from multigraft.strategies.answering import Answering, Model, Split, answering
 from multigraft.strategies.experts import Outcome, Trained
-from multigraft.strategies.known import PROBE, known_tasks
+from multigraft.strategies.known import PROBE, TaskReader
 from multigraft.strategies.prompt_recipe import PromptRecipe
 from multigraft.tasks.suite import load_suite
 from multigraft.tasks.task import sample
@@ -99,7 +99,7 @@ def row_by_row(asked: Answering, task: str, encoded: Any) -> list[Any]:
 def test_only_what_is_read_is_there_and_it_is_enough(make: Make, predictor: str) -> None:
     asked, prompts = make("bert")
     reads = PREDICTORS.get(predictor).reads
-    found = known_tasks(asked, prompts, ["pick"], SOURCES, [predictor])
+    found = TaskReader(asked).known(prompts, ["pick"], SOURCES, [predictor])
     assert sorted(found) == sorted(["pick", *SOURCES])
     for name, known in found.items():
         values = {field.name: getattr(known, field.name) for field in fields(Known) if field.name != "name"}
@@ -114,18 +114,18 @@ def test_only_what_is_read_is_there_and_it_is_enough(make: Make, predictor: str)
 def test_no_model_is_made_for_what_needs_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, prompts = make("bert")
     monkeypatch.setattr(asked, "model", None)
-    found = known_tasks(asked, prompts, ["pick"], SOURCES, ["size", "per_token", "average_tokens", "text"])
+    found = TaskReader(asked).known(prompts, ["pick"], SOURCES, ["size", "per_token", "average_tokens", "text"])
     assert found["animal"].size == len(asked.split("animal").train) == 150
     assert np.array_equal(found["amount"].prompt, prompts["amount"].early()["prompt"].numpy())
     assert found["amount"].prompt.shape == (5, 24)
     assert found["pick"].texts.shape == (len(sample(asked.split("pick").train, 64)), 24)
-    assert known_tasks(asked, {}, ["pick"], [], []) == {"pick": Known("pick")}
+    assert TaskReader(asked).known({}, ["pick"], [], []) == {"pick": Known("pick")}
 
 
 @pytest.mark.parametrize("family", ["bert", "t5"])
 def test_texts_are_mean_states_of_the_plain_encoder(make: Make, family: str) -> None:
     asked, prompts = make(family)
-    found = known_tasks(asked, prompts, ["animal"], [], ["text"])["animal"].texts
+    found = TaskReader(asked).known(prompts, ["animal"], [], ["text"])["animal"].texts
     backbone = asked.backbone()
     encoder = backbone.model if family == "bert" else backbone.model.get_encoder()
     rows = sample(asked.split("animal").train, 64)
@@ -143,7 +143,7 @@ def test_texts_of_a_decoder_are_embedded_by_a_sentence_encoder(make: Make, monke
 
     monkeypatch.setattr(known_module, "Embedder", Lengths)
     asked, prompts = make("llama")
-    found = known_tasks(asked, prompts, ["animal"], ["reply"], ["text"])
+    found = TaskReader(asked).known(prompts, ["animal"], ["reply"], ["text"])
     rows = sample(asked.split("animal").train, 64)
     assert found["animal"].texts[:, 0].tolist() == [len("\n".join(row.inputs)) for row in rows]
     assert found["reply"].texts.shape == (len(sample(asked.split("reply").train, 64)), 2)
@@ -169,7 +169,7 @@ def test_information_is_that_of_one_row_after_the_other(
 
     monkeypatch.setattr(torch, "multinomial", draw)
     monkeypatch.setattr(fisher_module, "encode_text", encode)
-    found = known_tasks(asked, prompts, [task], [], ["fisher"])[task].fisher
+    found = TaskReader(asked).known(prompts, [task], [], ["fisher"])[task].fisher
     rows = asked.split(task).dev
     assert found.shape == (4 * 24,)
     assert len(rows) == 10
@@ -219,7 +219,7 @@ def test_answers_in_words_are_drawn_by_their_probabilities(make: Make) -> None:
 @pytest.mark.parametrize(("family", "task"), [(f, task) for f in ("bert", "t5", "llama") for task in tasks_of(f)])
 def test_losses_are_those_of_each_source_alone(make: Make, family: str, task: str) -> None:
     asked, prompts = make(family)
-    found = known_tasks(asked, prompts, [task], SOURCES, ["loss"])[task].losses
+    found = TaskReader(asked).known(prompts, [task], SOURCES, ["loss"])[task].losses
     assert list(found) == SOURCES
     encoded = asked.encoded(task, asked.split(task).dev)
     for source in SOURCES:
@@ -239,7 +239,7 @@ def test_losses_are_those_of_each_source_alone(make: Make, family: str, task: st
 @pytest.mark.parametrize("family", ["bert", "t5", "llama"])
 def test_features_are_those_of_a_plain_backbone_with_the_prompt_in_front(make: Make, family: str) -> None:
     asked, prompts = make(family)
-    found = known_tasks(asked, prompts, ["animal"], SOURCES, ["logme"])["animal"]
+    found = TaskReader(asked).known(prompts, ["animal"], SOURCES, ["logme"])["animal"]
     rows, backbone = asked.split("animal").dev, asked.backbone()
     tokenizer = backbone.tokenizer
     assert found.labels.tolist() == [row.target for row in rows]
@@ -261,7 +261,7 @@ def test_features_are_those_of_a_plain_backbone_with_the_prompt_in_front(make: M
 
 def test_every_option_that_comes_with_a_row_is_an_example_of_a_head(make: Make) -> None:
     asked, prompts = make("bert")
-    found = known_tasks(asked, prompts, ["pick", "amount"], SOURCES, ["logme"])
+    found = TaskReader(asked).known(prompts, ["pick", "amount"], SOURCES, ["logme"])
     rows = asked.split("pick").dev
     count = sum(len(row.choices) for row in rows)
     assert count > len(rows)
@@ -274,7 +274,7 @@ def test_every_option_that_comes_with_a_row_is_an_example_of_a_head(make: Make) 
 @pytest.mark.parametrize("family", ["t5", "llama"])
 def test_a_text_has_a_loss_and_no_features(make: Make, family: str) -> None:
     asked, prompts = make(family)
-    found = known_tasks(asked, prompts, ["reply"], SOURCES, ["loss", "logme"])["reply"]
+    found = TaskReader(asked).known(prompts, ["reply"], SOURCES, ["loss", "logme"])["reply"]
     assert found.labels is None
     assert found.features == {}
     assert list(found.losses) == SOURCES
@@ -286,9 +286,9 @@ def test_a_text_has_a_loss_and_no_features(make: Make, family: str) -> None:
 def test_small_batches_give_the_same(make: Make, monkeypatch: pytest.MonkeyPatch, family: str, task: str) -> None:
     asked, prompts = make(family)
     read = ["loss", "logme", *(["fisher"] if task == "amount" or family != "bert" else [])]
-    whole = known_tasks(asked, prompts, [task], SOURCES, read)[task]
+    whole = TaskReader(asked).known(prompts, [task], SOURCES, read)[task]
     monkeypatch.setattr(known_module, "POSITIONS", 60)
-    parts = known_tasks(asked, prompts, [task], SOURCES, read)[task]
+    parts = TaskReader(asked).known(prompts, [task], SOURCES, read)[task]
     for source in SOURCES:
         assert parts.losses[source] == pytest.approx(whole.losses[source], rel=1e-4)
         assert np.allclose(parts.features[source], whole.features[source], atol=1e-4)
@@ -298,9 +298,9 @@ def test_small_batches_give_the_same(make: Make, monkeypatch: pytest.MonkeyPatch
 
 def test_one_source_will_do_and_may_be_the_target(make: Make) -> None:
     asked, prompts = make("bert")
-    found = known_tasks(asked, prompts, ["feeling"], ["feeling"], ["loss", "fisher", "logme"])
+    found = TaskReader(asked).known(prompts, ["feeling"], ["feeling"], ["loss", "fisher", "logme"])
     assert list(found) == ["feeling"]
-    several = known_tasks(asked, prompts, ["feeling"], SOURCES, ["loss", "logme"])["feeling"]
+    several = TaskReader(asked).known(prompts, ["feeling"], SOURCES, ["loss", "logme"])["feeling"]
     assert found["feeling"].losses["feeling"] == pytest.approx(several.losses["feeling"], rel=1e-4)
     assert np.allclose(found["feeling"].features["feeling"], several.features["feeling"], atol=1e-4)
 
@@ -309,11 +309,11 @@ def test_a_task_without_rows_to_choose_by_is_one_line(make: Make, monkeypatch: p
     asked, prompts = make("bert")
     monkeypatch.setitem(asked._splits, "feeling", Split(asked.split("feeling").train, []))
     with pytest.raises(UserError, match="task feeling: no rows to choose by"):
-        known_tasks(asked, prompts, ["feeling"], SOURCES, ["loss"])
+        TaskReader(asked).known(prompts, ["feeling"], SOURCES, ["loss"])
     with pytest.raises(UserError, match="task feeling: no rows to choose by"):
-        known_tasks(asked, prompts, ["pick"], ["feeling"], ["fisher"])
+        TaskReader(asked).known(prompts, ["pick"], ["feeling"], ["fisher"])
 
 
 def test_an_unknown_predictor_is_one_line(make: Make) -> None:
     with pytest.raises(UserError, match="unknown predictor 'losss'; did you mean 'loss'"):
-        known_tasks(*make("bert"), ["pick"], [], ["losss"])
+        TaskReader(make("bert")[0]).known({}, ["pick"], [], ["losss"])

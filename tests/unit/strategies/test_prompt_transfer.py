@@ -16,10 +16,11 @@ from multigraft.library.store import Library
 from multigraft.library.transfer import average_weights
 from multigraft.settings import build
 from multigraft.strategies import experts, prompts
+from multigraft.strategies.cards import parcels
 from multigraft.strategies.compare import compare
 from multigraft.strategies.comparison import on_backbones
 from multigraft.strategies.experts import Trained
-from multigraft.strategies.prompt_library import parcels, stored_prompts
+from multigraft.strategies.prompt_library import stored_prompts
 from multigraft.strategies.prompt_recipe import ComparePrompts, PromptRecipe
 from multigraft.strategies.prompt_runs import how_alike, own_prompts, train_matrix, transfer_to
 from multigraft.strategies.prompt_transfer import PromptTransfer
@@ -180,29 +181,28 @@ def test_bad_recipes_are_refused_before_training(
 
 
 def test_a_matrix_has_every_cell_and_predictions(make: MakeRecipe, tmp_path: Path) -> None:
-    found = train_matrix(
-        make(), (0, 1), ["average_tokens", "size", "loss"], tmp_path, announce=lambda line: None, quiet=True
-    )
+    names = ("average_tokens", "size", "loss")
+    found = train_matrix(make(), (0, 1), names, tmp_path, announce=lambda line: None, quiet=True)
     paths = found.write(tmp_path)
     matrix = read_matrix(paths[0])
     assert (matrix.sources, matrix.targets, matrix.scores.shape) == (("second", "third"), ("first",), (2, 2, 1))
     np.testing.assert_allclose(matrix.none, found.matrix.none, atol=1e-3)
-    assert [path.name for path in paths[1:]] == [f"predicted_{n}.csv" for n in ("average_tokens", "size", "loss")]
+    assert [path.name for path in paths[1:]] == [f"predicted_{n}.csv" for n in (*names, "first_dev", "best_dev")]
     for path in paths[1:]:
         assert read_predicted(path, matrix).shape == (2, 1)
+    assert (found.predicted["best_dev"] >= found.predicted["first_dev"]).all()
     with pytest.raises(UserError, match="'first' is source and target"):
         train_matrix(make(sources=["first"]), (0,), [], tmp_path, announce=print, quiet=True)
 
 
 def test_prompts_go_into_a_library_and_start_a_target_from_there(make: MakeRecipe, tmp_path: Path) -> None:
     recipe = make(sources=["second", "third"])
-    own = own_prompts(recipe, tmp_path / "map", quiet=True)
+    asked, own = own_prompts(recipe, tmp_path / "map", quiet=True)
     assert {name: matrix.shape for name, matrix in how_alike(own).items()} == {
         "average_tokens": (2, 2),
         "per_token": (2, 2),
     }
     library = Library.create(tmp_path / "library")
-    asked = PromptTransfer(tmp_path).answering(recipe)
     for parcel in parcels(asked, own):
         library.add(*parcel)
     stored = stored_prompts(library, asked)
@@ -227,7 +227,7 @@ def test_transfer_is_left_out_where_no_source_gains(
 ) -> None:
     recipe = make(sources=["second", "third"])
     library = Library.create(tmp_path / "library")
-    for parcel in parcels(PromptTransfer(tmp_path).answering(recipe), own_prompts(recipe, tmp_path, quiet=True)):
+    for parcel in parcels(*own_prompts(recipe, tmp_path, quiet=True)):
         library.add(*parcel)
     from multigraft.strategies.answering import HeadAnswering
 

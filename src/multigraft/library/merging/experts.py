@@ -10,7 +10,7 @@ from torch import Tensor
 
 from multigraft.errors import UserError
 from multigraft.library.card import Card, HeadCard
-from multigraft.library.load import split_head
+from multigraft.library.load import check_methods, split_head
 from multigraft.library.merging.base import Combination, Held, Merge, Score, Tensors, merged_tensor
 from multigraft.library.merging.heads import check_heads, merge_heads
 from multigraft.library.merging.interference import Interference, interference
@@ -53,7 +53,9 @@ def merge_experts(
     """
     names = [expert.name for expert in experts]
     methods = [parse_method(each.card.method, f"expert {each.name}: method") for each in experts]
-    _check_cards(experts, methods)
+    _check_cards(experts)
+    free = frozenset({"rank", "alpha"} if isinstance(methods[0], LoRA) else ())
+    check_methods(names, methods, free=free, fix="merge experts of one method")
     if rank is not None and not (isinstance(methods[0], LoRA) and rank > 0):
         raise UserError(f"no rank of {methods[0].name}: {rank}", where="rank", fix="only lora has one, from 1")
     parts = [split_head(expert.tensors) for expert in experts]
@@ -81,33 +83,17 @@ def merge_experts(
     return MergedExpert(parcel, mixture.weights, found, error if errors else None, errors)
 
 
-def _check_cards(experts: Sequence[Parcel], methods: Sequence[Method]) -> None:
-    first, settings = experts[0], _binding(methods[0])
-    for expert, method in zip(experts, methods):
-        facts = [("backbone", "backbone_fingerprint"), ("tokenizer", "tokenizer_fingerprint")]
-        for what, key in facts:
-            mine, its = getattr(expert.card, key), getattr(first.card, key)
+def _check_cards(experts: Sequence[Parcel]) -> None:
+    first = experts[0]
+    for expert in experts:
+        for what in ("backbone", "tokenizer"):
+            mine, its = (getattr(one.card, f"{what}_fingerprint") for one in (expert, first))
             if mine != its:
                 raise UserError(
                     f"was trained on a {what} with fingerprint {mine}, {first.name!r} on {its}",
                     where=f"expert {expert.name}",
                     fix="merge experts of one backbone",
                 )
-        own = _binding(method)
-        odd = sorted(key for key in own.keys() | settings.keys() if own.get(key) != settings.get(key))
-        if odd:
-            key = "name" if "name" in odd else odd[0]
-            raise UserError(
-                f"its method has {key} {own.get(key)!r}, that of {first.name!r} {settings.get(key)!r}",
-                where=f"expert {expert.name}",
-                fix="merge experts of one method",
-            )
-
-
-def _binding(method: Method) -> dict[str, object]:
-    """Name and settings in which experts must agree to be merged."""
-    free = method.free | ({"rank", "alpha"} if isinstance(method, LoRA) else frozenset())
-    return {key: value for key, value in method_record(method).items() if key not in free}
 
 
 def _leaves(module: Mapping[str, Tensor], method: Method) -> Model:

@@ -74,10 +74,11 @@ class Cost(NamedTuple):
 
 
 class Selector(Reads, ABC):
-    """A way to rank experts for a target. A subclass lives in a file of its own and sets `name` and `paper`."""
+    """A way to rank experts for a target. A subclass lives in a file of its own; it sets `name`, `paper`, `reads`."""
 
     kind: ClassVar[str] = "selector"
     paper: ClassVar[str]
+    reads: frozenset[str]  # of the fields of a target and of candidates
 
     @abstractmethod
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:

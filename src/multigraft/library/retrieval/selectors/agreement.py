@@ -18,6 +18,7 @@ class Agreement(Selector):
 
     name: ClassVar[str] = "agreement"
     paper: ClassVar[str] = "after Platanios et al. 2014, Estimating Accuracy from Unlabeled Data"
+    reads: frozenset[str] = frozenset({"probabilities"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """In [0, 1]; 0 for an expert alone. Reads `probabilities`."""

@@ -15,6 +15,7 @@ class BestOnAverage(Selector):
 
     name: ClassVar[str] = "best_on_average"
     paper: ClassVar[str] = "arXiv 2302.03202: the best single expert"
+    reads: frozenset[str] = frozenset({"tasks"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """In the unit of the scores. Reads the `scores` of the known tasks."""

@@ -16,6 +16,7 @@ class Entropy(Selector):
 
     name: ClassVar[str] = "entropy"
     paper: ClassVar[str] = "Wang et al. 2021, arXiv 2006.10726, whose training objective it is; here a measure"
+    reads: frozenset[str] = frozenset({"probabilities"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """Nats, at most 0. Reads `probabilities`."""

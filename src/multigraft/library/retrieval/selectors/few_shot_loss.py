@@ -15,6 +15,7 @@ class FewShotLoss(Selector):
 
     name: ClassVar[str] = "few_shot_loss"
     paper: ClassVar[str] = "Huang et al. 2023, arXiv 2307.13269: the loss that LoRAHub's search minimises"
+    reads: frozenset[str] = frozenset({"losses"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """Minus nats (or whatever the losses are in). Reads `losses`."""

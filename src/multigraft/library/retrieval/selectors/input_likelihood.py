@@ -15,6 +15,7 @@ class InputLikelihood(Selector):
 
     name: ClassVar[str] = "input_likelihood"
     paper: ClassVar[str] = "after Li et al. 2022, arXiv 2208.03306: the posterior of a domain, by its likelihood"
+    reads: frozenset[str] = frozenset({"likelihoods"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """Nats per token. Reads `likelihoods`."""

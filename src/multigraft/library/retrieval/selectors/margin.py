@@ -15,6 +15,7 @@ class Margin(Selector):
 
     name: ClassVar[str] = "margin"
     paper: ClassVar[str] = "Scheffer et al. 2001, Active Hidden Markov Models for Information Extraction: the margin"
+    reads: frozenset[str] = frozenset({"probabilities"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """In [0, 1]. Reads `probabilities`; a single option stands alone, with margin 1."""

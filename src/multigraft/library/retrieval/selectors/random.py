@@ -16,6 +16,7 @@ class Random(Selector):
 
     name: ClassVar[str] = "random"
     paper: ClassVar[str] = "none: what any other must beat"
+    reads: frozenset[str] = frozenset()
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed

@@ -21,6 +21,7 @@ class RetrievalOfExperts(Selector):
 
     name: ClassVar[str] = "roe"
     paper: ClassVar[str] = "arXiv 2302.03202, Retrieval of Experts"
+    reads: frozenset[str] = frozenset({"keys", "texts"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """Minus the place: 0, -1, -2, .... Reads `texts`, and experts' `keys`."""

@@ -23,6 +23,7 @@ class TaskRouting(Selector):
 
     name: ClassVar[str] = "task_routing"
     paper: ClassVar[str] = "after arXiv 2601.21795 (LoRAuter): tasks by embeddings of validation sets, then adapters"
+    reads: frozenset[str] = frozenset({"tasks", "texts"})
 
     def __init__(self, nearest: int = 3, temperature: float = 0.1) -> None:
         """Raises UserError for less than one task, and for a temperature that is not above 0."""

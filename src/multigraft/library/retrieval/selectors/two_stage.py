@@ -27,6 +27,7 @@ class TwoStage(Selector):
             one if isinstance(one, Selector) else SELECTORS.get(one)() for one in (first, second)
         )
         self.keep = keep
+        self.reads = self.first.reads | self.second.reads
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """Minus the place: 0, -1, -2, .... Reads what the two read, for the second of the shortlist only."""

@@ -20,6 +20,7 @@ class Weights(Selector):
 
     name: ClassVar[str] = "weights"
     paper: ClassVar[str] = "Vu et al. 2022, arXiv 2110.07904, section 4.1, for prompts; the same for other weights"
+    reads: frozenset[str] = frozenset({"vector"})
 
     def scores(self, target: Target, experts: Sequence[Candidate]) -> np.ndarray:
         """In [-1, 1]. Reads `vector`, of target and experts."""
