@@ -3,7 +3,8 @@
 A composed task has the rows of its first part, whose answer its second part rewrites. Wording k of a composed task says
 wording k of both parts. What a second part does has to be seen by `exact_match`, and written by `pocket`: its word
 pieces have no capitals, and the metric takes punctuation away, so upper case and brackets are none of them. The rows of
-the parts that rewrite any text are spans of inputs, among which the answers that they meet in a pair are rare.
+the parts that rewrite any text are spans of inputs, among which the answers that they meet in a pair are rare. First
+parts are such that a hundred steps teach them to an expert on `pocket`; those of `reviews` leave it at chance.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from multigraft.tasks.starter.source import Row, Source
 from multigraft.tasks.starter.words import DEEDS, MEETINGS
 
 ROWS = 1000  # of the training split of each task
-SPAN = 4  # words of a text to rewrite, at most
+SPAN = 3  # words of a text to rewrite, at most
 TEXT = {"kind": "text", "field": "written"}
 LAYOUTS = ("{ask}\n\n{text}", "{text}\n\n{ask}", "{ask} {text}")  # of wordings 0, 1 and 2
 STARTER = {source.name: source for source in sources()}
@@ -45,10 +46,10 @@ def _question(sentence: str) -> str:
 
 
 FIRST: dict[str, tuple[str, ...]] = {
-    "reviews": (
-        "Is this review positive or negative?",
-        "Say whether the writer liked it: positive or negative.",
-        "Judge the review as positive or negative.",
+    "headlines": (
+        "What is the headline about: sport, health, money, weather, cooking, music, travel or law?",
+        "Sort the headline: sport, health, money, weather, cooking, music, travel or law.",
+        "Name the topic: sport, health, money, weather, cooking, music, travel or law.",
     ),
     "meeting_place": (
         "Where is the meeting?",
@@ -99,7 +100,7 @@ SECOND = {
 COMPOSED = {
     f"{first}-{second}": (first, second)
     for first, second in (
-        ("reviews", "twice"),
+        ("headlines", "twice"),
         ("meeting_place", "twice"),
         ("meeting_place", "reversed"),
         ("question_type", "framed"),
@@ -109,7 +110,7 @@ COMPOSED = {
 
 
 def write_suite(folder: Path) -> None:
-    """Write the suite, with the rows that the starter suite has in the same splits, unless it is there."""
+    """Write the suite, unless it is there. Rows of the starter suite's tasks are in the splits that they have there."""
     if folder.exists():
         return
     parts = {name: (_first(name), asks) for name, asks in FIRST.items()}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from multigraft.backbones.load import load_backbone
+from transformers import AutoModel, AutoTokenizer
+
+from multigraft.backbones.load import embedded_folder
 
 
 def truncate(layers: int, folder: Path) -> None:
-    """Write MiniLM with its embeddings and its first `layers` layers."""
-    backbone = load_backbone("minilm")
-    model = backbone.model
+    """Write MiniLM with its embeddings, its first `layers` layers and its pooler."""
+    source = embedded_folder("minilm")
+    model = AutoModel.from_pretrained(source)
     model.encoder.layer = model.encoder.layer[:layers]
     model.config.num_hidden_layers = layers
     model.save_pretrained(folder)
-    backbone.tokenizer.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
 
 if __name__ == "__main__":

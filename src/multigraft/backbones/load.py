@@ -193,6 +193,23 @@ def _fetch(loader: Any, name: str, **options: Any) -> Any:
         ) from None
 
 
+def _pretrained(loader: Any, name: str) -> Any:
+    """The model with a checkpoint's weights; a pooler that it lacks is drawn. Raises UserError for other gaps."""
+    from transformers.utils import logging
+
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()  # the report on what is missing, which is looked at here
+    try:
+        model, found = _fetch(loader, name, dtype=torch.float32, output_loading_info=True)
+    finally:
+        logging.set_verbosity(said)
+    lacking = sorted(key for key in found["missing_keys"] if "pooler" not in key)
+    if lacking:
+        what = f"the checkpoint lacks {len(lacking)} tensors, such as {lacking[0]!r}"
+        raise UserError(what, where=name, fix="give a checkpoint of the whole model")
+    return model
+
+
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a backbone: a hub id, a folder, or an embedded name. Raises UserError."""
     from transformers import AutoTokenizer
@@ -222,7 +239,7 @@ def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backb
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # also for what a checkpoint lacks, as many lack the pooler
         if pretrained:
-            model = _fetch(loader, name, dtype=torch.float32)
+            model = _pretrained(loader, name)
         else:
             model = loader.from_config(config, dtype=torch.float32)
     return Backbone(model, tokenizer, name)

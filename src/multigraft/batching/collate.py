@@ -34,6 +34,17 @@ class Batch:
     target_class: Tensor  # B, int64
     target_number: Tensor  # B, float32
 
+    @property
+    def reads(self) -> dict[str, Tensor]:
+        """What an encoder reads, as it takes it: S T each."""
+        types = {} if self.token_type_ids is None else {"token_type_ids": self.token_type_ids}
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, **types}
+
+    @property
+    def order(self) -> Tensor:
+        """B, int64: the rows in the order in which their sequences come."""
+        return torch.arange(len(self.task))
+
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -35,6 +35,14 @@ class TextBatch:
     experts: tuple[int, ...]
     local: Tensor | None  # B, int64
     examples: int  # E
+    order: Tensor  # E, int64: the examples in the order in which their tokens come, row by row
+
+    @property
+    def reads(self) -> dict[str, Tensor]:
+        """What the first stack of layers reads where nothing is packed, as it takes it: B T each."""
+        ids, block = (self.ids, self.block) if self.source is None else (self.source, self.source_block)
+        assert block is not None
+        return {"input_ids": ids, "attention_mask": (block > 0).long()}
 
     def to(self, device: torch.device) -> TextBatch:
         """The batch on a device."""
@@ -92,6 +100,7 @@ def collate_text(
         experts=tuple(distinct.tolist()),
         local=torch.from_numpy(local) if len(distinct) > 1 else None,
         examples=len(rows),
+        order=torch.tensor(order),
     )
 
 

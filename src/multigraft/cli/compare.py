@@ -2,57 +2,92 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
+from multigraft.errors import UserError
+
+if TYPE_CHECKING:
+    from multigraft.strategies.comparison import Comparison
+
+PLAN = "plan.yaml"
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="YAML file with the rows to compare.")],
-    output: Annotated[Path | None, typer.Option(help="Folder for runs and results; default runs/RECIPE.")] = None,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|SUITE|FOLDER", help="YAML file with rows; or name or folder of a suite, or of plain tables."
+        ),
+    ],
+    output: Annotated[Path | None, typer.Option(help="Folder for runs and results; default runs/NAME.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="30m", help="Time that a suite may take, as 90s, 30m or 2h; default 15m.")
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="TASK", help="Only this task of a suite; repeatable.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds, from 0; default: the recipe's.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Run every row on each of these backbones.")
+        str | None,
+        typer.Option(metavar="NAME,...", help="Every row of a recipe on each of these; the encoder for a suite."),
     ] = None,
+    words: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Text-to-text backbone for a suite, or none; default pocket.")
+    ] = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Show the plan for a suite, and stop.")] = False,
     overrides: SetOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and score every row of RECIPE with every seed; write results.json and report.html.
+    """Find out which way of sharing is best: train and score each with the same rows and seeds; write report.html.
 
+    A recipe says what its rows are. For a suite, or a folder of tables, all ways are planned within a budget of time.
     Runs that are finished in the output folder are not repeated, and one that was stopped goes on where it was.
     """
-    from rich.console import Console
-
     from multigraft.cli.common import apply_overrides, point_to_data
     from multigraft.settings import build
     from multigraft.strategies.comparison import on_backbones, read_recipe
     from multigraft.strategies.strategy import strategy_of
 
     point_to_data(data)
-    values = apply_overrides(read_recipe(recipe), overrides)
+    recipe = Path(what)
+    if recipe.is_file() or recipe.suffix in (".yaml", ".yml"):
+        for name, given in (("--budget", budget), ("--task", task), ("--words", words), ("--plan", plan_only)):
+            if given:
+                raise UserError(
+                    f"{name} is for a suite, and {what} is a recipe", fix="say it with --set, or in the file"
+                )
+        values, folder = read_recipe(recipe), output or Path("runs") / recipe.stem
+        if backbone is not None:
+            values = on_backbones(values, [name.strip() for name in backbone.split(",")])
+    else:
+        folder = output or Path("runs") / (recipe.resolve().name if recipe.exists() else recipe.name)
+        values = _planned(what, folder, budget, backbone or "minilm", words or "pocket", task or [], quiet=as_json)
+        recipe = folder / PLAN
+    values = apply_overrides(values, overrides)
     if seeds is not None:
         values["seeds"] = list(range(seeds))
-    if backbone is not None:
-        values = on_backbones(values, [name.strip() for name in backbone.split(",")])
     settings = build(strategy_of(values, recipe).comparison, values, recipe)
     settings.resolved(recipe)
-    folder = output or Path("runs") / recipe.stem
-    console = Console(stderr=True)
+    if not plan_only:
+        _run(settings, folder, as_json=as_json)
 
+
+def _run(settings: Comparison, folder: Path, *, as_json: bool) -> None:
     from accelerate import Accelerator
+    from rich.console import Console
 
     from multigraft.reports import html, tables
     from multigraft.strategies.compare import compare
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False)
-
     with keeping(f"finished runs and checkpoints are kept in {folder}; the same command goes on from there"):
-        results = compare(settings, folder, announce=say, quiet=as_json)
+        results = compare(settings, folder, announce=_say, quiet=as_json)
     if not Accelerator().is_main_process:
         return
     page = folder / "report.html"
@@ -61,4 +96,70 @@ def command(
         print_json(results.model_dump(mode="json"))
     else:
         tables.show(results, Console())
-        say(f"The page: {page}")
+        _say(f"The page: {page}")
+
+
+def _planned(
+    what: str, folder: Path, budget: str | None, backbone: str, words: str, tasks: list[str], *, quiet: bool
+) -> dict[str, Any]:
+    """The recipe for a suite, or for a folder of tables: that in the output folder, or a new one."""
+    import yaml
+
+    from multigraft.files import write_text
+    from multigraft.settings import read_yaml
+    from multigraft.strategies.plan import make_plan
+    from multigraft.tasks.infer import is_plain_folder
+    from multigraft.tasks.suite import load_suite
+
+    asked = {"suite": what, "budget": budget or "15m", "backbone": backbone, "words": words, "tasks": tasks}
+    path, seconds = folder / PLAN, _seconds(budget or "15m")
+    if path.exists():
+        kept = read_yaml(path)
+        if not isinstance(kept, dict) or kept.get("asked") != asked:
+            fix = "give another folder with --output, or the same suite and options"
+            raise UserError("is the plan of another comparison", where=path, fix=fix)
+        return dict(kept["recipe"])
+    place = what
+    if is_plain_folder(Path(what)):
+        place = str(_suite_of(Path(what), folder, quiet=quiet))
+    suite = load_suite(place)
+    chosen = suite.subset(tasks) if tasks else suite
+    if not quiet:
+        _say("measuring what a row costs on this machine")
+    plan = make_plan(chosen, place, seconds, backbone=backbone, words=None if words == "none" else words)
+    write_text(path, yaml.safe_dump({"asked": asked, "recipe": plan.recipe}, sort_keys=False, allow_unicode=True))
+    if not quiet:
+        _say(f"{len(plan.recipe['rows'])} ways, {len(plan.recipe['tasks'])} tasks; each way draws {plan.rows} rows of "
+             f"each task, and {plan.recipe['scored_examples']} at most are scored")  # fmt: skip
+        for name, why in plan.left_out.items():
+            _say(f"left out: {name}: {why}")
+        _say(f"about {max(1, round(plan.seconds / 60))} minutes; the plan: {path}")
+    return plan.recipe
+
+
+def _suite_of(tables: Path, folder: Path, *, quiet: bool) -> Path:
+    """The suite of a folder of tables, written beside the results."""
+    from multigraft.tasks.infer import infer_suite, write_suite
+
+    inferred = infer_suite(tables)
+    if not quiet:
+        for one in inferred:
+            _say(f"{one.task.name}: reads {', '.join(one.task.inputs)}; answers {one.task.output.field} "
+                 f"({one.task.output.kind})")  # fmt: skip
+            for doubt in one.doubts:
+                _say(f"doubtful: {one.task.name}: {doubt}")
+    return write_suite(inferred, folder / "suite", replace=True)
+
+
+def _seconds(text: str) -> int:
+    """Seconds of a time such as 30m. Raises UserError."""
+    found = re.fullmatch(r"(\d+)([smh])", text.strip())
+    if not found or not int(found[1]):
+        raise UserError(f"{text!r} is no time", where="--budget", fix="write 90s, 30m or 2h")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _say(line: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import nn
 
 from multigraft.backbones.load import Backbone
+from multigraft.methods.bank import Bank
 from multigraft.methods.stack import Stack
 
 
@@ -15,6 +16,7 @@ class SharedModel(Protocol):
     """A backbone, tuned or frozen, with stacks of experts: see `multigraft.methods.joint` and `text_model`."""
 
     backbone: Backbone
+    bank: Bank
     tuned: bool
 
     @property

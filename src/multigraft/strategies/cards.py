@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from multigraft.library.card import Card, HeadCard, data_fingerprint, tokenizer_fingerprint
+from multigraft.library.load import bank_of, joint_of
+from multigraft.library.model_folder import ModelFile, save_model
 from multigraft.library.parcel import Parcel
 from multigraft.library.store import EARLY
+from multigraft.library.text_folder import TextModelFile, save_text_model
 from multigraft.methods.shared import SharedModel
+from multigraft.methods.text_model import TextModel
 from multigraft.runinfo import machine
 from multigraft.strategies.answering import Answering, HeadAnswering
 from multigraft.strategies.experts import Trained
@@ -66,3 +71,27 @@ def parcels(answering: Answering, trained: Mapping[str, Trained]) -> list[Parcel
         tensors = one.best() | {f"{EARLY}{key}": value for key, value in one.early().items()}
         found.append(Parcel(name, tensors, card))
     return found
+
+
+def write_experts(answering: Answering, trained: Mapping[str, Trained], output: Path) -> None:
+    """Trained experts, by task, as a model folder on the frozen backbone: with heads, or of a text model."""
+    recipe, backbone, experts = answering.recipe, answering.backbone(), parcels(answering, trained)
+    cards = {expert.name: expert.card for expert in experts}
+    if isinstance(answering, HeadAnswering):
+        model = joint_of(experts, backbone, recipe.backbone.pooling)
+        file = ModelFile(
+            suite=recipe.suite, backbone=recipe.backbone_name, backbone_fingerprint=backbone.fingerprint,
+            pretrained=recipe.backbone.pretrained, seed=recipe.seed, tuned=False, pooling=recipe.backbone.pooling,
+            pooler=model.heads.pooler_kind, method=recipe.method, max_length=recipe.training.max_length,
+            precision=recipe.training.precision,
+            tasks=tuple(answering.tasks[name].model_dump(mode="json", exclude_none=True) for name in cards),
+        )  # fmt: skip
+        save_model(output, model, file, cards)
+        return
+    text = TextModelFile(
+        backbone=recipe.backbone_name, backbone_fingerprint=backbone.fingerprint,
+        pretrained=recipe.backbone.pretrained, seed=recipe.seed, tuned=False, method=recipe.method,
+        max_input=recipe.text.max_input, max_target=recipe.text.max_target, precision=recipe.training.precision,
+        experts=tuple(cards),
+    )  # fmt: skip
+    save_text_model(output, TextModel(backbone, bank_of(experts, backbone), tuned=False), text, cards)

@@ -17,6 +17,7 @@ from multigraft.library.parcel import Parcel
 from multigraft.library.retrieval.selectors import SELECTORS, ranks
 from multigraft.library.similarity import embeddings, similarities
 from multigraft.methods.base import parse_method
+from multigraft.strategies.cards import write_experts
 from multigraft.strategies.comparison import Comparison, RunRecipe
 from multigraft.strategies.crossing import Crossed, templated
 from multigraft.strategies.expert_strategy import ExpertStrategy
@@ -75,6 +76,13 @@ class ExpertRetrieval(ExpertStrategy):
             keep_result(folder, result, {target: one.answers for target, one in found.items()})
         accelerator.wait_for_everyone()
         return result
+
+    def write_model(self, recipe: RetrievalRecipe, folder: Path, output: Path) -> None:
+        """The targets' own experts, on the frozen backbone."""
+        if recipe.use != "own" or recipe.per != "task":
+            super().write_model(recipe, folder, output)
+        pool = self.pool(recipe)
+        write_experts(pool.asked, pool.own(self.targets(recipe)), output)
 
     def task_map(self, recipes: Sequence[RetrievalRecipe]) -> TaskMap | None:
         """Cosine of the experts' early weights, of the first row that trained at least two."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from multigraft.errors import UserError
 from multigraft.evaluation.contamination import overlaps
 from multigraft.evaluation.template_statistics import Templated
 from multigraft.evaluation.templated import Asking, ask
+from multigraft.files import new_folder
 from multigraft.library.text_folder import load_text_model
 from multigraft.methods.text_model import TextModel
 from multigraft.runinfo import median_ms, peak_memory_mb, reset_peak_memory
@@ -110,6 +112,14 @@ class InstructionTuning(Strategy):
             keep_result(folder, result, answers)
         accelerator.wait_for_everyone()
         return result
+
+    def write_model(self, recipe: InstructionRecipe, folder: Path, output: Path) -> None:
+        groups = recipe.groups()
+        if recipe.untuned or len(groups) != 1:
+            why = "is the backbone itself" if recipe.untuned else f"is {len(groups)} models"
+            raise UserError(f"{recipe.label()!r} {why}", fix="name another row with --row")
+        with new_folder(output) as new:
+            shutil.copytree(self.place(recipe, groups[0]) / "model", new, dirs_exist_ok=True)
 
     def scored(self, recipe: InstructionRecipe) -> list[Task]:
         return _tested(recipe, self.suite(recipe), recipe.hold_out)

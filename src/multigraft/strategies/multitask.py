@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +14,7 @@ from accelerate import Accelerator
 from multigraft.backbones.load import load_backbone
 from multigraft.evaluation.scoring import answer_ms, predict_tasks, score_tasks, targets
 from multigraft.evaluation.template_statistics import Templated
+from multigraft.files import new_folder
 from multigraft.library.card import Card, data_fingerprint
 from multigraft.library.model_folder import ModelFile, build_model, load_model, save_model
 from multigraft.methods.joint import JointModel
@@ -196,6 +198,15 @@ class Multitask(Strategy):
 
     def run(self, recipe: Recipe, folder: Path, *, quiet: bool) -> RunResult:
         return run(recipe, self._of(recipe), folder, quiet=quiet)
+
+    def write_model(self, recipe: Recipe, folder: Path, output: Path) -> None:
+        """The model, or one for each task in a folder of the task's name."""
+        with new_folder(output) as new:
+            if recipe.separate:
+                for task in self.scored(recipe):
+                    shutil.copytree(folder / task.name / "model", new / task.name / "model")
+            else:
+                shutil.copytree(folder / "model", new, dirs_exist_ok=True)
 
     def scored(self, recipe: Recipe) -> list[Task]:
         return self._of(recipe).tasks

@@ -15,6 +15,7 @@ from multigraft.library.similarity import TENSOR, embeddings, similarities
 from multigraft.library.transfer import successive_halving
 from multigraft.methods.base import parse_method
 from multigraft.strategies.answering import TEXT, Answering, HeadAnswering, WordAnswering, answering
+from multigraft.strategies.cards import write_experts
 from multigraft.strategies.comparison import Comparison, RunRecipe
 from multigraft.strategies.expert_strategy import ExpertStrategy
 from multigraft.strategies.experts import Trained, finished_experts
@@ -79,6 +80,14 @@ class PromptTransfer(ExpertStrategy):
             keep_result(folder, result, {target: one.answers for target, one in found.items()})
         accelerator.wait_for_everyone()
         return result
+
+    def write_model(self, recipe: PromptRecipe, folder: Path, output: Path) -> None:
+        """The prompts that the targets ended with, on the frozen backbone."""
+        if recipe.tuned:
+            super().write_model(recipe, folder, output)
+        prompts = self.prompts(recipe, quiet=True)
+        parts = {target: _prompted(recipe, prompts, target).parts[0] for target in self.targets(recipe)}
+        write_experts(prompts.answering, {name: one for name, one in parts.items() if isinstance(one, Trained)}, output)
 
     def task_map(self, recipes: Sequence[PromptRecipe]) -> TaskMap | None:
         """Cosine of average tokens of the prompts of the row that trained most of them, with the first seed."""

@@ -97,6 +97,9 @@ class Several(Strategy):
     def run(self, recipe: RunRecipe, folder: Path, *, quiet: bool) -> RunResult:
         return self._way(recipe).run(recipe, folder, quiet=quiet)
 
+    def write_model(self, recipe: RunRecipe, folder: Path, output: Path) -> None:
+        self._way(recipe).write_model(recipe, folder, output)
+
     def scored(self, recipe: CompareSeveral) -> list[Task]:
         return self._way(recipe.first).scored(recipe.first)
 

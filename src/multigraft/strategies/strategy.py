@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from multigraft.errors import UserError
 from multigraft.registry import Registry
 from multigraft.strategies.comparison import Comparison, RunRecipe
 from multigraft.strategies.results import HeldOut, TaskMap, TaskSummary
@@ -53,6 +54,13 @@ class Strategy(ABC):
     @abstractmethod
     def tasks(self, recipe: Any) -> tuple[TaskSummary, ...]:
         """The scored tasks, with their trivial baselines."""
+
+    def write_model(self, recipe: Any, folder: Path, output: Path) -> None:
+        """Write what a finished run in `folder` answers with as a model folder.
+
+        Raises UserError where no model of its own was kept.
+        """
+        raise UserError(f"{recipe.label()!r} keeps no model of its own", fix="name another row with --row")
 
     def held_out(self, recipes: Sequence[Any]) -> tuple[HeldOut, ...]:
         """What the certificates of the runs say."""

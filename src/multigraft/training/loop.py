@@ -20,6 +20,7 @@ from multigraft.methods.shared import SharedModel
 from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.sampler import Draw, Sampler
 from multigraft.training.checkpoint import load_checkpoint, save_checkpoint
+from multigraft.training.kept import keep_states
 from multigraft.training.monitor import Monitor
 from multigraft.training.objective import Objective
 from multigraft.training.optimizers import Optimizers
@@ -67,15 +68,17 @@ def train(
     After every epoch the model is scored, kept if it is to be chosen, and a checkpoint is written to
     `folder/checkpoint` when one is due; a run that finds one goes on from there and ends as if it had not
     stopped, bit for bit on the CPU. Each epoch's dropout is seeded anew, so a checkpoint needs no generator state.
-    Under `accelerate launch` the processes share the rows of each step, and the main one writes.
+    Under `accelerate launch` the processes share the rows of each step, and the main one writes. A process alone keeps
+    what a frozen backbone computes below the first module, see `multigraft.training.kept`.
 
     Raises UserError for a foreign checkpoint, a loss that is not finite, and more processes than rows in a step.
     """
+    started = time.perf_counter()
     run = _Run(model, objective, sampler, ledger, settings, hooks, monitor, folder)
     accelerator, progress = run.accelerator, run.progress
     if accelerator.is_main_process:
         monitor.begin(progress.step, len(sampler), progress.losses)
-    epoch, started = 0, time.perf_counter()
+    epoch = 0
     for draw in sampler:
         if draw.epoch != epoch:
             epoch = draw.epoch
@@ -126,6 +129,9 @@ class _Run:
         self.optimizers = Optimizers(model, settings)
         self.progress = _resume(self.checkpoint, model, self.optimizers, sampler, ledger)
         self.wrapped: Any = self.accelerator.prepare(model) if processes > 1 else model
+        self.kept = None
+        if processes == 1:
+            self.kept = keep_states(model, objective, sampler, settings.precision, self.accelerator.device, folder)
 
     def step(self, draw: Draw, factor: float) -> float:
         """One optimizer step; gives the mean loss of all processes."""
@@ -150,8 +156,10 @@ class _Run:
     def _backward(self, tasks: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> Tensor:
         """Add the gradient of some rows; gives their part of the loss."""
         device = self.accelerator.device
-        batch = self.objective.collate(tasks, rows).to(device)
-        with computing_in(self.settings.precision, device):
+        batch = self.objective.collate(tasks, rows)
+        known = nullcontext() if self.kept is None else self.kept.known(tasks, rows, batch)
+        batch = batch.to(device)
+        with computing_in(self.settings.precision, device), known:
             outputs = self.wrapped(batch)
         loss = self.objective.losses(outputs, batch) @ torch.from_numpy(weights).to(device)
         self.accelerator.backward(loss)

