@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
         ("import glue8; glue8.main('bench/results/glue8/long/results.json')", "docs/results_multitask.md"),
         ("import flan; flan.main('bench/results/flan/results.json')", "docs/results_instructions.md"),
         ("import pocket; pocket.main()", "docs/results_instructions.md"),
+        ("import spot; spot.main()", "docs/results_transfer.md"),
         ("import summary; print(summary.table())", "bench/README.md"),
         ("sys.path.insert(0, 'tools'); import method_table; print(method_table.table())", "docs/methods.md"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,9 @@ class Probe:
         self._only = float(labels[0]) if len(np.unique(labels)) == 1 else None
         if self._only is None:
             linear = Ridge() if self.choices is None else LogisticRegression(max_iter=1000)
-            self._model = make_pipeline(StandardScaler(), linear).fit(features, labels)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of as many classes as examples, of which few labels have some
+                self._model = make_pipeline(StandardScaler(), linear).fit(features, labels)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
