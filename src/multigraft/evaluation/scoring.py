@@ -81,6 +81,14 @@ def targets(data: Encoded) -> np.ndarray:
     return np.where(data.choices == 0, data.target_number, data.target_class).astype(np.float64)
 
 
+def in_units(task: Task, values: np.ndarray) -> np.ndarray:
+    """Numbers of a head, which are scaled to 0..1, in the units of their task; classes as they are."""
+    if task.output.kind != "number":
+        return values
+    low, high = task.output.range
+    return low + values * (high - low)
+
+
 def predict_tasks(model: JointModel, data: Mapping[str, Encoded], precision: str = "auto") -> dict[str, np.ndarray]:
     """`predict` for each task by its own expert."""
     return {name: predict(model, rows, model.names.index(name), precision) for name, rows in data.items()}

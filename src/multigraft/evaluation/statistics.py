@@ -84,9 +84,14 @@ def paired(a: Resampled, b: Resampled, *, level: float = 0.95) -> Difference:
     seeds. p is twice the share of resamples in which the sign of the difference turns; its least value is
     2 / (resamples + 1). Raises ValueError when the runs differ in tasks or targets.
     """
-    if set(a.over) != set(b.over) or not all(np.array_equal(a.over[task], b.over[task]) for task in a.over):
+    if set(a.over) != set(b.over) or not all(_same(a.over[task], b.over[task]) for task in a.over):
         raise ValueError("a paired comparison needs the same tasks and evaluation examples")
     return difference(a.mean() - b.mean(), a.averages() - b.averages(), level)
+
+
+def _same(targets: np.ndarray, others: np.ndarray) -> bool:
+    """Are these the same targets? Numbers may differ by rounding, as where a head had them scaled."""
+    return targets.shape == others.shape and np.allclose(targets, others, rtol=1e-6, atol=1e-4)
 
 
 def difference(observed: float, resampled: np.ndarray, level: float = 0.95) -> Difference:

@@ -12,7 +12,7 @@ from multigraft.batching.encode import Encoded
 from multigraft.evaluation.generation import generate
 from multigraft.evaluation.probe import Probe, out_of_fold
 from multigraft.evaluation.ranking import OptionScores, score_options
-from multigraft.evaluation.scoring import Read, read_all
+from multigraft.evaluation.scoring import Read, in_units, read_all
 from multigraft.evaluation.templated import targets_of
 from multigraft.evaluation.text_metrics import text_scores
 from multigraft.library.parcel import Parcel
@@ -90,7 +90,7 @@ def _answers(task: Task, rows: Sequence[Example], encoded: Encoded, given: np.nd
     """From what heads or probes give for each sequence."""
     if task.output.kind == "number":
         losses = (given - encoded.target_number) ** 2
-        return Answers(given[None], None, losses[None])
+        return Answers(in_units(task, given)[None], None, losses[None])
     if encoded.by_row:
         # How right each option is: a head's value, or the log-odds of a probe.
         logits = given[:, 0] if given.shape[1] == 1 else np.log(given[:, 1] + 1e-12) - np.log(given[:, 0] + 1e-12)

@@ -22,6 +22,7 @@ LEAST, MOST = 2, 500  # steps of each task
 PASSES = 5  # over the training rows of an average task, at most
 SCORED, FEWEST = 200, 50  # rows of each task that are scored, at most, and where time is short
 EXAMPLES = 2000  # training rows of each task
+EPOCHS = 2  # parts of a run, after which it is scored
 SHARE = 0.8  # of the budget that the estimate may fill: the rest is for what is not estimated
 LORA = {"name": "lora", "rank": 8}
 PROMPT = {"name": "soft_prompt", "length": 20}
@@ -113,11 +114,9 @@ def make_plan(
     split = "test" if all("test" in task.split_names() for task in tasks) else "validation"
     rows_of = {task.name: len(task.examples("train", EXAMPLES)) for task in tasks}
     for scored in (SCORED, FEWEST):
-        fixed = (
-            len(tasks)
-            * (2 * scored + 200)
-            * sum(cost.answer_words if way.training == "words" else cost.answer for way in ways)
-        )
+        # Every way is scored on as many rows after each part of its run, and then on the scored ones.
+        answers = sum(cost.answer_words if way.training == "words" else cost.answer for way in ways)
+        fixed = len(tasks) * scored * (EPOCHS + 1) * answers
         each = len(tasks) * sum(way.share * getattr(cost, way.training) for way in ways)
         steps = int((SHARE * budget - fixed) / each / BATCH)
         if steps >= LEAST:
@@ -136,7 +135,7 @@ def _recipe(
     place: str, tasks: list[str], ways: Sequence[Way], steps: int, scored: int, split: str, backbone: str, length: int
 ) -> dict[str, Any]:
     """All ways as one recipe; a run on all tasks at once is as many steps longer."""
-    epochs = min(5, steps)
+    epochs = min(EPOCHS, steps)
     rows = []
     for way in ways:
         row = dict(way.row)
@@ -149,6 +148,7 @@ def _recipe(
             row["backbone"] = {"name": backbone, "pooling": "mean"}
         if row["strategy"] in ("prompt_transfer", "expert_retrieval"):
             training |= {"part_positions": 8192}
+            row["dev_examples"] = scored
         row["training"] = {**training, **row.get("training", {})}
         rows.append(row)
     return {

@@ -76,3 +76,19 @@ def test_rows_that_score_other_tasks_are_refused_before_anything_is_trained(make
 def test_it_is_no_single_run(make: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run it with multigraft compare"):
         Several(tmp_path).check(make())
+
+
+def test_numbers_are_compared_whoever_gives_them(
+    make: Make, tiny_suite: str, backbone_folder: Callable[..., str], tmp_path: Path
+) -> None:
+    encoder, words = {"name": backbone_folder("bert")}, {"name": backbone_folder("t5")}
+    rows = [
+        {"strategy": "multitask", "backbone": encoder, "separate": True},
+        {"strategy": "expert_retrieval", "backbone": encoder, "dev_examples": 6, "use": "own"},
+        {"strategy": "prompt_transfer", "backbone": encoder, "dev_examples": 6,
+         "method": {"name": "soft_prompt", "length": 3}},
+        {"strategy": "instruction_tuning", "backbone": words, "seen": True, "templates": "no template",
+         "score_templates": "no template", "text": {"max_input": 30, "max_target": 8}},
+    ]  # fmt: skip
+    results = compare(make(suite=tiny_suite, tasks=["feeling", "amount"], rows=rows), tmp_path, quiet=True)
+    assert len(results.differences) == 6
