@@ -6,11 +6,11 @@ import copy
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,6 +18,11 @@ from rich.text import Text
 from typer.main import get_command
 
 from multigraft.errors import UserError
+
+if TYPE_CHECKING:
+    from multigraft.settings import Record
+
+T = TypeVar("T", bound="Record")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 SetOption = Annotated[
@@ -32,6 +37,10 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Folder that $MULTIGRAFT_DATA stands for in suites; default: that variable."),
 ]
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="Embedded name or folder of the tasks.")]
+OutputOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs and results are kept.")]
+BackboneOption = Annotated[str | None, typer.Option(metavar="NAME", help="Hub id, folder or embedded name.")]
 
 BAD_INPUT = 2
 # A place that the machine does not give.
@@ -63,14 +72,14 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         code = get_command(app).main(args=arguments, prog_name="multigraft", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
-        _say("error", str(error), "red")
+        _labelled("error", str(error), "red")
         return BAD_INPUT
     except typer.TyperException as error:
         if message := error.format_message():  # empty where the help was shown in its place
-            _say("error", message, "red")
+            _labelled("error", message, "red")
         return BAD_INPUT
     except Interrupted as stop:
-        _say("interrupted", str(stop), "yellow")
+        _labelled("interrupted", str(stop), "yellow")
         return INTERRUPTED
     except BrokenPipeError:
         # What is still buffered has no reader: without this, Python would complain about it at exit.
@@ -79,14 +88,14 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
-        _say("error", f"{error.filename or 'a file'}: {error.strerror}; give another place, or make room", "red")
+        _labelled("error", f"{error.filename or 'a file'}: {error.strerror}; give another place, or make room", "red")
         return BAD_INPUT
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
-        _say("interrupted", "nothing is left half-written; run the same command again", "yellow")
+        _labelled("interrupted", "nothing is left half-written; run the same command again", "yellow")
     return code if isinstance(code, int) else 0
 
 
-def _say(label: str, message: str, colour: str) -> None:
+def _labelled(label: str, message: str, colour: str) -> None:
     line = " ".join(part.strip() for part in message.splitlines())
     Console(stderr=True).print(Text(f"{label}: {line}", style=colour), soft_wrap=True)
 
@@ -98,6 +107,37 @@ def point_to_data(folder: Path | None) -> None:
     if not folder.is_dir():
         raise UserError("not a folder", where=f"--data {folder}", fix="give the folder that the suite's files lie in")
     os.environ["MULTIGRAFT_DATA"] = str(folder.resolve())
+
+
+def say(line: str) -> None:
+    """Print a line on stdout as it is, whatever marks or length it has."""
+    Console(highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)
+
+
+def note(line: str) -> None:
+    """Print a line on stderr as it is: what is said beside the result."""
+    Console(stderr=True, highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)
+
+
+def announcer(quiet: bool) -> Callable[[str], None]:
+    """What tells how far a long run is; nothing when it is to be quiet."""
+    return (lambda line: None) if quiet else note
+
+
+def settings_of(
+    kind: type[T], defaults: Mapping[str, Any], suite: str, recipe: Path | None, backbone: str | None,
+    overrides: list[str] | None, data: Path | None, changes: Mapping[str, Any],
+) -> T:  # fmt: skip
+    """The settings of a verb on one suite: of its recipe file or the defaults, with changes. Raises UserError."""
+    from multigraft.settings import build
+    from multigraft.strategies.comparison import ALONE, read_recipe
+
+    point_to_data(data)
+    given = read_recipe(recipe) if recipe else defaults
+    values = {key: value for key, value in given.items() if key not in ALONE} | {"suite": suite, **changes}
+    if backbone is not None:
+        values["backbone"] = {**values.get("backbone", {}), "name": backbone}
+    return build(kind, apply_overrides(values, overrides), recipe or "settings")
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
+from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, note, print_json
 from multigraft.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _run(settings: Comparison, folder: Path, *, as_json: bool) -> None:
     from multigraft.strategies.compare import compare
 
     with keeping(f"finished runs and checkpoints are kept in {folder}; the same command goes on from there"):
-        results = compare(settings, folder, announce=_say, quiet=as_json)
+        results = compare(settings, folder, announce=note, quiet=as_json)
     if not Accelerator().is_main_process:
         return
     page = folder / "report.html"
@@ -96,7 +96,7 @@ def _run(settings: Comparison, folder: Path, *, as_json: bool) -> None:
         print_json(results.model_dump(mode="json"))
     else:
         tables.show(results, Console())
-        _say(f"The page: {page}")
+        note(f"The page: {page}")
 
 
 def _planned(
@@ -125,15 +125,15 @@ def _planned(
     suite = load_suite(place)
     chosen = suite.subset(tasks) if tasks else suite
     if not quiet:
-        _say("measuring what a row costs on this machine")
+        note("measuring what a row costs on this machine")
     plan = make_plan(chosen, place, seconds, backbone=backbone, words=None if words == "none" else words)
     write_text(path, yaml.safe_dump({"asked": asked, "recipe": plan.recipe}, sort_keys=False, allow_unicode=True))
     if not quiet:
-        _say(f"{len(plan.recipe['rows'])} ways, {len(plan.recipe['tasks'])} tasks; each way draws {plan.rows} rows of "
+        note(f"{len(plan.recipe['rows'])} ways, {len(plan.recipe['tasks'])} tasks; each way draws {plan.rows} rows of "
              f"each task, and {plan.recipe['scored_examples']} at most are scored")  # fmt: skip
         for name, why in plan.left_out.items():
-            _say(f"left out: {name}: {why}")
-        _say(f"about {max(1, round(plan.seconds / 60))} minutes; the plan: {path}")
+            note(f"left out: {name}: {why}")
+        note(f"about {max(1, round(plan.seconds / 60))} minutes; the plan: {path}")
     return plan.recipe
 
 
@@ -144,10 +144,10 @@ def _suite_of(tables: Path, folder: Path, *, quiet: bool) -> Path:
     inferred = infer_suite(tables)
     if not quiet:
         for one in inferred:
-            _say(f"{one.task.name}: reads {', '.join(one.task.inputs)}; answers {one.task.output.field} "
+            note(f"{one.task.name}: reads {', '.join(one.task.inputs)}; answers {one.task.output.field} "
                  f"({one.task.output.kind})")  # fmt: skip
             for doubt in one.doubts:
-                _say(f"doubtful: {one.task.name}: {doubt}")
+                note(f"doubtful: {one.task.name}: {doubt}")
     return write_suite(inferred, folder / "suite", replace=True)
 
 
@@ -157,9 +157,3 @@ def _seconds(text: str) -> int:
     if not found or not int(found[1]):
         raise UserError(f"{text!r} is no time", where="--budget", fix="write 90s, 30m or 2h")
     return int(found[1]) * _UNITS[found[2]]
-
-
-def _say(line: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.common import say
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -98,10 +100,3 @@ def clusters(found: Clusters) -> None:
     for one in found.found:
         index = "none, with one cluster" if one.rand_index is None else f"{one.rand_index:.2f}"
         say(f"adjusted Rand index of clusters by {one.by} and the suite's: {index}")
-
-
-def say(line: str) -> None:
-    """Print a line as it is."""
-    from rich.console import Console
-
-    Console(highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from multigraft.cli import expert_tables as tables
-from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
+from multigraft.cli.common import (
+    BackboneOption,
+    DataOption,
+    JsonOption,
+    OutputOption,
+    SetOption,
+    SuiteArgument,
+    announcer,
+    keeping,
+    print_json,
+    say,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from multigraft.strategies.retrieval_recipe import RetrievalRecipe
@@ -16,10 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Train experts in bulk, add to a library, and judge what finds the right one.",
                   no_args_is_help=True)  # fmt: skip
 
-SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="Embedded name or folder of the tasks.")]
-OutputOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs and results are kept.")]
 RecipeOption = Annotated[Path | None, typer.Option(metavar="FILE", help="YAML file with settings; default: 5 passes.")]
-BackboneOption = Annotated[str | None, typer.Option(metavar="NAME", help="Hub id, folder or embedded name.")]
 MethodOption = Annotated[str | None, typer.Option(metavar="NAME", help="What an expert is: lora, adapter, pal, ...")]
 PerOption = Annotated[
     str | None, typer.Option(metavar="task|template", help="An expert for each task, or for each of its wordings.")
@@ -53,10 +62,12 @@ def train(
     Each comes out as it would alone, at its own best step. What is finished in the folder is not repeated.
     """
     settings = _settings(suite, recipe, backbone, method, per, task, bank_size, overrides, data)
-    from multigraft.strategies.expert_runs import check_free, fill, own_experts
+    from multigraft.library.store import check_free
+    from multigraft.strategies.expert_retrieval import ExpertRetrieval
+    from multigraft.strategies.expert_runs import fill, own_experts
 
     if library is not None and not replace:
-        check_free(settings, library)
+        check_free(library, ExpertRetrieval(output).sources(settings))
     with keeping(f"experts and checkpoints are kept in {output}; the same command goes on from there"):
         pool, trained = own_experts(settings, output, quiet=as_json)
     if library is not None:
@@ -71,7 +82,7 @@ def train(
         return
     tables.trained(rows)
     kept = f"; in the library {library}, with key vectors" if library is not None else ""
-    tables.say(f"{len(rows)} experts in {output}{kept}")
+    say(f"{len(rows)} experts in {output}{kept}")
 
 
 @app.command()
@@ -132,20 +143,20 @@ def judge(
     Beside the selectors stand the backbone alone, a random expert, the same for all, mixtures and merges, the target's
     own expert, and the oracle. Writes selection.json.
     """
-    changes = {"leave_out": leave_out, **({"targets": target} if target else {})}
-    settings = _settings(suite, recipe, backbone, method, per, source, bank_size, overrides, data, changes)
+    settings = _settings(suite, recipe, backbone, method, per, source, bank_size, overrides, data,
+                         leave_out=leave_out, targets=target or None)  # fmt: skip
 
     from multigraft.files import write_json
     from multigraft.strategies.expert_judge import judge_experts
 
     with keeping(f"what is trained is kept in {output}; the same command goes on from there"):
-        found = judge_experts(settings, range(seeds), output, announce=_quiet if as_json else _note, quiet=as_json)
+        found = judge_experts(settings, range(seeds), output, announce=announcer(as_json), quiet=as_json)
     write_json(output / "selection.json", found.model_dump(mode="json"))
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
         tables.selection(found)
-        tables.say(f"In {output}: selection.json")
+        say(f"In {output}: selection.json")
 
 
 @app.command()
@@ -188,38 +199,17 @@ def clusters(
         print_json(found.model_dump(mode="json"))
     else:
         tables.clusters(found)
-        tables.say(f"In {output}: clusters.json, clusters_weights.svg, clusters_texts.svg")
+        say(f"In {output}: clusters.json, clusters_weights.svg, clusters_texts.svg")
 
 
 def _settings(
     suite: str, recipe: Path | None, backbone: str | None, method: str | None, per: str | None,
     sources: list[str] | None, bank_size: int | None, overrides: list[str] | None, data: Path | None,
-    changes: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> RetrievalRecipe:  # fmt: skip
-    from multigraft.cli.common import apply_overrides, point_to_data
-    from multigraft.settings import build
-    from multigraft.strategies.comparison import ALONE, read_recipe
     from multigraft.strategies.retrieval_recipe import DEFAULTS, RetrievalRecipe
 
-    point_to_data(data)
-    values = {key: value for key, value in (read_recipe(recipe) if recipe else DEFAULTS).items() if key not in ALONE}
-    given = {
-        "method": {"name": method} if method else None,
-        "per": per,
-        "sources": sources or None,
-        "bank_size": bank_size,
-    }
-    values |= {"suite": suite, **(changes or {}), **{key: value for key, value in given.items() if value is not None}}
-    if backbone is not None:
-        values["backbone"] = {**values.get("backbone", {}), "name": backbone}
-    return build(RetrievalRecipe, apply_overrides(values, overrides), recipe or "settings")
-
-
-def _note(line: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(line, highlight=False, markup=False)
-
-
-def _quiet(line: str) -> None:
-    pass
+    given = {"method": {"name": method} if method else None, "per": per, "sources": sources or None,
+             "bank_size": bank_size, **changes}  # fmt: skip
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return settings_of(RetrievalRecipe, DEFAULTS, suite, recipe, backbone, overrides, data, chosen)

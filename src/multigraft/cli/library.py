@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigraft.cli.common import DataOption, JsonOption, point_to_data, print_json
+from multigraft.cli.common import DataOption, JsonOption, point_to_data, print_json, say
 from multigraft.errors import UserError
 
 if TYPE_CHECKING:
@@ -152,9 +152,9 @@ def index(
     if as_json:
         print_json(found._asdict())
         return
-    _say(f"{keys} keys at most for {', '.join(found.experts)}")
+    say(f"{keys} keys at most for {', '.join(found.experts)}")
     if found.left_out:
-        _say(f"left out, as the suite has no training rows of their task: {', '.join(found.left_out)}")
+        say(f"left out, as the suite has no training rows of their task: {', '.join(found.left_out)}")
 
 
 @app.command()
@@ -175,12 +175,12 @@ def verify(
         print_json({"faults": [fault.model_dump(mode="json") for fault in faults], "deleted": list(deleted)})
     else:
         for path in deleted:
-            _say(f"deleted {path}")
+            say(f"deleted {path}")
         for fault in faults:
             affected = f"; affects {', '.join(fault.experts)}" if fault.experts else ""
-            _say(f"{fault.kind}: {fault.path}: {fault.what}{affected}")
+            say(f"{fault.kind}: {fault.path}: {fault.what}{affected}")
         if not faults:
-            _say(f"all is well: {len(store.names())} experts")
+            say(f"all is well: {len(store.names())} experts")
     if faults:
         raise typer.Exit(1)
 
@@ -276,18 +276,12 @@ def _said(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _say(line: str) -> None:
-    from rich.console import Console
-
-    Console(highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)
-
-
 def _print_names(done: str, experts: Iterable[Expert], as_json: bool) -> None:
     names = [expert.name for expert in experts]
     if as_json:
         print_json(names)
     else:
-        _say(f"{done} {', '.join(names)}")
+        say(f"{done} {', '.join(names)}")
 
 
 def _print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

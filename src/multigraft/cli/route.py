@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from multigraft.cli.common import DataOption, JsonOption, point_to_data, print_json
+from multigraft.cli.common import DataOption, JsonOption, point_to_data, print_json, say
 from multigraft.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def command(
         })  # fmt: skip
         return
     _show(ranking, votes.queries)
-    _say(decision.reason if decision.expert else f"abstains: {decision.reason}")
+    say(decision.reason if decision.expert else f"abstains: {decision.reason}")
     if index.without:
-        _say(f"left out, as they have no keys: {', '.join(index.without)}")
+        say(f"left out, as they have no keys: {', '.join(index.without)}")
 
 
 def _show(ranking: tuple[Place, ...], queries: int) -> None:
@@ -97,9 +97,3 @@ def _show(ranking: tuple[Place, ...], queries: int) -> None:
             f"by {place.decided_by}" if place.tied else "",
         )
     Console(highlight=False, markup=False, emoji=False).print(table)
-
-
-def _say(line: str) -> None:
-    from rich.console import Console
-
-    Console(highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from multigraft.cli.common import JsonOption, print_json
+from multigraft.cli.common import JsonOption, note, print_json
 from multigraft.errors import UserError
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
@@ -58,7 +58,7 @@ def command(
     where = address_of(bound)
     with bound:
         if token is None and not is_loopback(bound):
-            _say(f"no token is set, and {where} is open to the network: everybody who reaches it can ask")
+            note(f"no token is set, and {where} is open to the network: everybody who reaches it can ask")
         from multigraft.serving.batching import Limits
         from multigraft.serving.http import create_app
         from multigraft.serving.loading import load_engine
@@ -77,10 +77,4 @@ def command(
             sys.stdout.flush()  # whoever waits for this line reads a pipe
 
         serve(Server(app, timeout=timeout, ready=ready), bound)
-    _say("stopped; what was asked is answered")
-
-
-def _say(line: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True, highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)
+    note("stopped; what was asked is answered")

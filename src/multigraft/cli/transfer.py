@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from multigraft.cli import transfer_judge
-from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, print_json
+from multigraft.cli.common import (
+    BackboneOption,
+    DataOption,
+    JsonOption,
+    OutputOption,
+    SetOption,
+    SuiteArgument,
+    announcer,
+    keeping,
+    print_json,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from multigraft.strategies.answering import Answering
@@ -19,12 +29,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Find out which task helps which, and whether that can be predicted.", no_args_is_help=True)
 app.command("judge")(transfer_judge.judge)
 
-SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="Embedded name or folder of the tasks.")]
-OutputOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs and results are kept.")]
 RecipeOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file with settings; default: those of the papers, 1000 steps.")
 ]
-BackboneOption = Annotated[str | None, typer.Option(metavar="NAME", help="Hub id, folder or embedded name.")]
 LibraryOption = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Add the prompts to this library of experts.")
 ]
@@ -49,7 +56,10 @@ def draw_map(
     """
     settings = _settings(suite, recipe, backbone, overrides, data)
     if library is not None and not replace:
-        _check_free(library, suite, settings.sources)
+        from multigraft.library.store import check_free
+        from multigraft.tasks.suite import load_suite
+
+        check_free(library, settings.sources or load_suite(suite).tasks)
 
     from multigraft.files import write_bytes, write_json, write_text
     from multigraft.library.similarity import cluster
@@ -106,23 +116,14 @@ def matrix(
 
     for name in predictor or ():
         PREDICTORS.get(name, "--predictor")
-    changes = {"targets": target, **({"sources": source} if source else {})}
-    settings = _settings(suite, recipe, backbone, overrides, data, changes)
-
-    from rich.console import Console
+    sources = {"sources": source} if source else {}
+    settings = _settings(suite, recipe, backbone, overrides, data, targets=target, **sources)
 
     from multigraft.strategies.prompt_runs import train_matrix
 
-    console = Console(stderr=True)
-
-    def say(line: str) -> None:
-        if not as_json:
-            console.print(line, highlight=False, markup=False)
-
     with keeping(f"what is trained is kept in {output}; the same command goes on from there"):
-        found = train_matrix(
-            settings, range(seeds), predictor or PREDICTORS.names(), output, announce=say, quiet=as_json
-        )
+        names = predictor or PREDICTORS.names()
+        found = train_matrix(settings, range(seeds), names, output, announce=announcer(as_json), quiet=as_json)
     paths = found.write(output)
     if as_json:
         print_json([str(path) for path in paths])
@@ -152,7 +153,7 @@ def to(
     transfer where no source gains.
     """
     from multigraft.library.predictors import PREDICTORS
-    from multigraft.library.store import Library
+    from multigraft.library.store import Library, check_free
     from multigraft.strategies.prompt_runs import transfer_to
 
     way, k = _use(use)
@@ -165,7 +166,7 @@ def to(
 
         name = next(iter(load_suite(place).tasks))
     if add:
-        _check_free(library, place, [name])
+        check_free(library, [name])
     with keeping(f"what is trained is kept in {output}; the same command goes on from there"):
         found = transfer_to(settings, name, shelf, way, k, by, output, quiet=as_json)
     if add:
@@ -185,19 +186,11 @@ def to(
 
 def _settings(
     suite: str, recipe: Path | None, backbone: str | None, overrides: list[str] | None, data: Path | None,
-    changes: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> PromptRecipe:  # fmt: skip
-    from multigraft.cli.common import apply_overrides, point_to_data
-    from multigraft.settings import build
-    from multigraft.strategies.comparison import ALONE, read_recipe
     from multigraft.strategies.prompt_recipe import DEFAULTS, PromptRecipe
 
-    point_to_data(data)
-    values = {key: value for key, value in (read_recipe(recipe) if recipe else DEFAULTS).items() if key not in ALONE}
-    values |= {"suite": suite, **(changes or {})}
-    if backbone is not None:
-        values["backbone"] = {**values.get("backbone", {}), "name": backbone}
-    return build(PromptRecipe, apply_overrides(values, overrides), recipe or "settings")
+    return settings_of(PromptRecipe, DEFAULTS, suite, recipe, backbone, overrides, data, changes)
 
 
 def _use(text: str) -> tuple[str, int]:
@@ -211,17 +204,6 @@ def _use(text: str) -> tuple[str, int]:
     if way not in ways or not count.isdecimal() or int(count) < 1:
         raise UserError(f"--use is {text!r}", fix="say auto, best-of-3, average-3 or mixture-3")
     return ways[way], int(count)
-
-
-def _check_free(library: Path, suite: str, names: Sequence[str] | None) -> None:
-    """Raises UserError when the library has an expert of such a name."""
-    from multigraft.library.store import Library, taken
-    from multigraft.tasks.suite import load_suite
-
-    there = set(Library(library).names()) if library.exists() else set()
-    for name in load_suite(suite).tasks if names is None else names:
-        if name in there:
-            raise taken(name, library)
 
 
 def _add(answering: Answering, prompts: dict[str, Any], folder: Path, *, replace: bool = False) -> None:

@@ -8,8 +8,9 @@ Regret and ranks look at the scores of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -77,10 +78,8 @@ def judge_selectors(cases: Sequence[Case]) -> Selection:
         "random": _over(cases, targets, lambda case: float(case.scores.mean())),
         "oracle": _over(cases, targets, Case.oracle),
     }
-    for name in cases[0].predicted:
-        found[name] = _over(cases, targets, lambda case, name=name: _tops(case, name)[0])
-    for name in cases[0].ways:
-        found[name] = _over(cases, targets, lambda case, name=name: case.ways[name])
+    found |= {name: _over(cases, targets, partial(_first, selector=name)) for name in cases[0].predicted}
+    found |= {name: _over(cases, targets, partial(_of_way, way=name)) for name in cases[0].ways}
     return Selection(
         targets=tuple(targets),
         seeds=len(cases) // len(targets),
@@ -89,10 +88,18 @@ def judge_selectors(cases: Sequence[Case]) -> Selection:
     )
 
 
-def _over(cases: Sequence[Case], targets: Sequence[str], value: object) -> np.ndarray:
+def _over(cases: Sequence[Case], targets: Sequence[str], value: Callable[[Case], float]) -> np.ndarray:
     """A value of every target, the mean over its seeds: (M,)."""
-    assert callable(value)
     return np.array([np.mean([value(case) for case in cases if case.target == target]) for target in targets])
+
+
+def _of_way(case: Case, way: str) -> float:
+    return case.ways[way]
+
+
+def _first(case: Case, selector: str | None) -> float:
+    """Score of the expert that comes first."""
+    return float(_tops(case, selector)[0])
 
 
 def _tops(case: Case, selector: str | None) -> np.ndarray:
@@ -132,7 +139,7 @@ def _way(
         over_single_interval=None if over is None else over.interval,
         over_single_p=None if over is None else over.p,
         gap_closed=None if gap is None or gap <= 0 else float((values - single).mean() / gap),
-        regret={k: _mean(cases, targets, lambda case, k=k: _regret(case, selector, k)) for k in KS} if ranks else None,
+        regret={k: _mean(cases, targets, partial(_regret, selector=selector, k=k)) for k in KS} if ranks else None,
         ndcg=_mean(cases, targets, lambda case: _ndcg(case, selector)) if ranks else None,
         median_rank=float(np.median([_rank(case, selector) for case in cases])) if ranks else None,
         rank_share=float(np.median([_rank(case, selector) / len(case.experts) for case in cases])) if ranks else None,
@@ -141,7 +148,7 @@ def _way(
     )
 
 
-def _mean(cases: Sequence[Case], targets: Sequence[str], value: object) -> float:
+def _mean(cases: Sequence[Case], targets: Sequence[str], value: Callable[[Case], float]) -> float:
     return float(_over(cases, targets, value).mean())
 
 

@@ -74,6 +74,11 @@ def _read(library: Library, names: Sequence[str]) -> list[Parcel]:
     return [Parcel(expert.name, expert.tensors(), expert.card) for expert in experts]
 
 
+def early_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An expert's module as it was early in its training; empty where it was not kept."""
+    return {key.removeprefix(EARLY): value for key, value in tensors.items() if key.startswith(EARLY)}
+
+
 def split_head(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """An expert's tensors as those of its module and those of its head; those of its embedding are left out."""
     module = {key: tensor for key, tensor in tensors.items() if not key.startswith((HEAD, EARLY))}

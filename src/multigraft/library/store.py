@@ -230,6 +230,14 @@ def taken(name: str, where: object) -> UserError:
     return UserError(f"an expert called {name!r} is here already", where=where, fix="add --replace, or name it anew")
 
 
+def check_free(folder: Path, names: Iterable[str]) -> None:
+    """Raises UserError when the library in a folder, if there is one, has an expert of such a name."""
+    there = set(Library(folder).names()) if folder.exists() else set()
+    for name in names:
+        if name in there:
+            raise taken(name, folder)
+
+
 def _keys_file(name: str, keys: np.ndarray) -> bytes:
     keys = np.ascontiguousarray(keys)
     if keys.ndim != 2 or 0 in keys.shape or keys.dtype not in (np.float32, np.float16) or not np.isfinite(keys).all():

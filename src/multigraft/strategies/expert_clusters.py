@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from multigraft.errors import UserError
-from multigraft.library.similarity import Clustering, cluster, direction, similarities
+from multigraft.library.similarity import cluster, direction, similarities
 from multigraft.settings import Record
 from multigraft.strategies.expert_runs import own_experts
 from multigraft.strategies.pool import Pool, early_vector
@@ -66,11 +66,6 @@ def find_clusters(recipe: RetrievalRecipe, folder: Path, count: int | None, *, r
     found = [_found(by, names, vectors[by], named, wanted) for by in ("weights", "texts")]  # type: ignore[arg-type]
     scores = _retrained(pool, found[0].groups, named) if retrain else {}
     return Clusters(tasks=tuple(names), named=named, found=tuple(found), retrained=scores)
-
-
-def clustering(found: Found) -> Clustering:
-    """The dendrogram of found clusters."""
-    return cluster(np.array(found.similarity))
 
 
 def _found(by: By, names: Sequence[str], vectors: np.ndarray, named: dict[str, str], count: int) -> Found:

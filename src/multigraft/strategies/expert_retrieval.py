@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from accelerate import Accelerator
 
 from multigraft.errors import UserError
 from multigraft.evaluation.metrics import METRICS
@@ -71,10 +70,7 @@ class ExpertRetrieval(ExpertStrategy):
         pool = self.pool(recipe, quiet=quiet)
         found = {target: self._answered(recipe, pool, target) for target in self.targets(recipe)}
         result = self._result(recipe, pool, found)
-        accelerator = Accelerator()
-        if accelerator.is_main_process:
-            keep_result(folder, result, {target: one.answers for target, one in found.items()})
-        accelerator.wait_for_everyone()
+        keep_result(folder, result, {target: one.answers for target, one in found.items()})
         return result
 
     def write_model(self, recipe: RetrievalRecipe, folder: Path, output: Path) -> None:

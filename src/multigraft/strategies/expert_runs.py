@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from multigraft.library.card import KeysCard
 from multigraft.library.parcel import Parcel, add_all
 from multigraft.library.retrieval.index import Index
 from multigraft.library.retrieval.keys import keys_card
 from multigraft.library.retrieval.text_formats import KeyText
 from multigraft.library.retrieval.votes import Votes
-from multigraft.library.store import Expert, Library, taken
+from multigraft.library.store import Expert, Library
 from multigraft.settings import Record
 from multigraft.strategies.expert_retrieval import ExpertRetrieval
 from multigraft.strategies.experts import Trained
@@ -43,17 +42,9 @@ def own_experts(recipe: RetrievalRecipe, folder: Path, *, quiet: bool) -> tuple[
     return pool, pool.own(sources)
 
 
-def check_free(recipe: RetrievalRecipe, folder: Path) -> None:
-    """Raises UserError when the library has an expert of a task's name."""
-    there = set(Library(folder).names()) if folder.exists() else set()
-    for name in ExpertRetrieval(folder).sources(recipe):
-        if name in there:
-            raise taken(name, folder)
-
-
 def fill(pool: Pool, names: Sequence[str], folder: Path, *, replace: bool = False) -> list[Expert]:
     """Put trained experts with their key vectors into a library. Raises UserError for names that are taken."""
-    made = _made(pool)
+    made = keys_card(pool.embedder, KeyText())
     tasks = list(dict.fromkeys(pool.learnt.questions[name].task.name for name in names))
     found = [
         Parcel(one.name, one.tensors, one.card.model_copy(update={"retrieval": made}), pool.keys(one.name))
@@ -127,7 +118,3 @@ def _state(
     files = {name: (expert.weights, expert.keys or "", expert.card.model_dump_json())
              for name in known for expert in [library.get(name)]}  # fmt: skip
     return _State(files, answers, routes)
-
-
-def _made(pool: Pool) -> KeysCard:
-    return keys_card(pool.embedder, KeyText())

@@ -127,8 +127,17 @@ def train_experts(
     if todo:
         size = bank_size or _bank_size(answering, method)
         for group in [*_begun(wanted, folder), *_groups(todo, size)]:
-            if any(finished_expert(folder / one.name) is None for one in group):
-                _train_bank(answering, group, method, training, folder, label, quiet)
+            if all(finished_expert(folder / one.name) for one in group):
+                continue
+            names = [one.name for one in group]
+            place = folder / f".bank-{digest(names)}"
+            with claimed(place):
+                if Accelerator().is_main_process:
+                    write_json(place / "members.json", names)
+                _train_bank(answering, group, method, training, folder, place, label, quiet)
+            if Accelerator().is_main_process:
+                shutil.rmtree(place, ignore_errors=True)
+            Accelerator().wait_for_everyone()
     return finished_experts(folder, [one.name for one in wanted])
 
 
@@ -159,26 +168,6 @@ def _bank_size(answering: Answering, method: Mapping[str, object]) -> int:
 
 
 def _train_bank(
-    answering: Answering,
-    group: Sequence[Wanted],
-    method: Mapping[str, object],
-    training: TrainingSettings,
-    folder: Path,
-    label: str,
-    quiet: bool,
-) -> None:
-    names = [one.name for one in group]
-    place = folder / f".bank-{digest(names)}"
-    with claimed(place):
-        if Accelerator().is_main_process:
-            write_json(place / "members.json", names)
-        _trained_bank(answering, group, method, training, folder, place, label, quiet)
-    if Accelerator().is_main_process:
-        shutil.rmtree(place, ignore_errors=True)
-    Accelerator().wait_for_everyone()
-
-
-def _trained_bank(
     answering: Answering,
     group: Sequence[Wanted],
     method: Mapping[str, object],

@@ -107,10 +107,7 @@ class InstructionTuning(Strategy):
             overlapping=overlapping,
             tuning_clusters=self._tuning_clusters(recipe),
         )
-        accelerator = Accelerator()
-        if accelerator.is_main_process:
-            keep_result(folder, result, answers)
-        accelerator.wait_for_everyone()
+        keep_result(folder, result, answers)
         return result
 
     def write_model(self, recipe: InstructionRecipe, folder: Path, output: Path) -> None:

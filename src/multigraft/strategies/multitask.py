@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from accelerate import Accelerator
 
 from multigraft.backbones.load import load_backbone
 from multigraft.evaluation.scoring import answer_ms, in_units, predict_tasks, score_tasks, targets
@@ -45,10 +44,7 @@ def run(recipe: Recipe, data: Data, folder: Path, *, quiet: bool = False) -> Run
     if done is not None:
         return done
     result, answers = (_separate if recipe.separate else _joint)(recipe, data, folder, quiet)
-    accelerator = Accelerator()
-    if accelerator.is_main_process:
-        keep_result(folder, result, answers)
-    accelerator.wait_for_everyone()
+    keep_result(folder, result, answers)
     return result
 
 

@@ -29,11 +29,10 @@ PROMPT = {"name": "soft_prompt", "length": 20}
 
 
 class Way(NamedTuple):
-    """A row of the comparison, and how many rows of data it trains on for each task, by kind of cost."""
+    """A row of the comparison, and the kind of cost that a row of data has in it."""
 
     row: dict[str, Any]
     training: str
-    share: float = 1.0
 
 
 class Plan(NamedTuple):
@@ -112,12 +111,12 @@ def make_plan(
     cost = measure(tasks, backbone, words, length, LORA, PROMPT)
     ways = [*encoder_ways(len(tasks)), *(word_ways(words) if words else [])]
     split = "test" if all("test" in task.split_names() for task in tasks) else "validation"
-    rows_of = {task.name: len(task.examples("train", EXAMPLES)) for task in tasks}
+    rows = np.mean([len(task.examples("train", EXAMPLES)) for task in tasks])
     for scored in (SCORED, FEWEST):
         # Every way is scored on as many rows after each part of its run, and then on the scored ones.
         answers = sum(cost.answer_words if way.training == "words" else cost.answer for way in ways)
         fixed = len(tasks) * scored * (EPOCHS + 1) * answers
-        each = len(tasks) * sum(way.share * getattr(cost, way.training) for way in ways)
+        each = len(tasks) * sum(getattr(cost, way.training) for way in ways)
         steps = int((SHARE * budget - fixed) / each / BATCH)
         if steps >= LEAST:
             break
@@ -125,7 +124,7 @@ def make_plan(
         need = (fixed + each * BATCH * LEAST) / SHARE
         raise UserError(f"{len(tasks)} tasks take {need / 60:.0f} minutes at least on this machine", where="--budget",
                         fix="give more time, or fewer tasks with --task")  # fmt: skip
-    passes = max(LEAST, int(PASSES * np.mean(list(rows_of.values())) / BATCH))
+    passes = max(LEAST, int(PASSES * rows / BATCH))
     steps = min(steps, MOST, passes)
     recipe = _recipe(place, [task.name for task in tasks], ways, steps, scored, split, backbone, length)
     return Plan(recipe, steps * BATCH, fixed + each * BATCH * steps, left_out)

@@ -11,6 +11,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
+from multigraft.library.load import early_of
 from multigraft.library.merging.experts import merge_experts
 from multigraft.library.merging.uniform import Uniform
 from multigraft.library.parcel import Parcel
@@ -19,7 +20,6 @@ from multigraft.library.retrieval.keys import KEYS
 from multigraft.library.retrieval.selectors import Candidate, KnownTask, Target
 from multigraft.library.retrieval.text_formats import KeyText
 from multigraft.library.similarity import TENSOR
-from multigraft.library.store import EARLY as PREFIX
 from multigraft.mixing.schedule import parse
 from multigraft.strategies.answering import Answering, answering
 from multigraft.strategies.cards import parcels
@@ -127,7 +127,7 @@ class Pool:
             Candidate(
                 expert.name,
                 keys=self.keys(expert.name) if "keys" in reads else None,
-                vector=early_vector(_early(expert.tensors)) if "vector" in reads else None,
+                vector=early_vector(early_of(expert.tensors)) if "vector" in reads else None,
             )
             for expert in experts
         ]
@@ -173,10 +173,6 @@ class Pool:
             learnt, [Wanted(name, name) for name in names], self.recipe.method, self.recipe.training, folder,
             label=label, quiet=self.quiet, bank_size=self.recipe.bank_size,
         )  # fmt: skip
-
-
-def _early(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(PREFIX): value for key, value in tensors.items() if key.startswith(PREFIX)}
 
 
 def early_vector(tensors: Mapping[str, Tensor]) -> np.ndarray:

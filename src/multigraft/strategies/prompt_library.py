@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from multigraft.errors import UserError
-from multigraft.library.load import check_backbone, split_head
+from multigraft.library.load import check_backbone, early_of, split_head
 from multigraft.library.store import EARLY, Expert, Library
 from multigraft.strategies.answering import Answering
 
@@ -34,8 +34,7 @@ class Stored:
     def early(self) -> dict[str, Tensor]:
         """Its embedding; the module itself where none was kept."""
         tensors = self.expert.tensors()
-        early = {key.removeprefix(EARLY): value for key, value in tensors.items() if key.startswith(EARLY)}
-        return early or self.module()
+        return early_of(tensors) or split_head(tensors)[0]
 
 
 def stored_prompts(library: Library, answering: Answering) -> dict[str, Stored]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from accelerate import Accelerator
-
 from multigraft.errors import UserError, unknown
 from multigraft.evaluation.template_statistics import Templated
 from multigraft.library.similarity import TENSOR, embeddings, similarities
@@ -75,10 +73,7 @@ class PromptTransfer(ExpertStrategy):
         way = _tuned if recipe.tuned else _prompted
         found = {target: way(recipe, prompts, target) for target in self.targets(recipe)}
         result = self._result(recipe, found)
-        accelerator = Accelerator()
-        if accelerator.is_main_process:
-            keep_result(folder, result, {target: one.answers for target, one in found.items()})
-        accelerator.wait_for_everyone()
+        keep_result(folder, result, {target: one.answers for target, one in found.items()})
         return result
 
     def write_model(self, recipe: PromptRecipe, folder: Path, output: Path) -> None:

@@ -42,11 +42,14 @@ class RunResult(Record):
 
 
 def keep_result(folder: Path, result: RunResult, answers: Mapping[str, Templated]) -> None:
-    """Write what `finished` and `answers_of` read, and drop the checkpoint."""
-    with new_folder(folder / "result") as new:
-        write_answers(new, answers)
-        write_json(new / "result.json", result.model_dump(mode="json"))
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of no more use, and three times the model's size
+    """Write what `finished` and `answers_of` read, and drop the checkpoint. All processes call it."""
+    accelerator = Accelerator()
+    if accelerator.is_main_process:
+        with new_folder(folder / "result") as new:
+            write_answers(new, answers)
+            write_json(new / "result.json", result.model_dump(mode="json"))
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of no more use, and three times the model's size
+    accelerator.wait_for_everyone()
 
 
 def write_answers(folder: Path, answers: Mapping[str, Templated]) -> None:
