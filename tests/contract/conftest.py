@@ -37,6 +37,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     ),
     "bitfit": ({"layers": [1]},),
     "ffn": ({"depth": 2}, {"lhuc": True, "reads": "ffn_input", "layers": "final_half"}),
+    "full": ({"layers": "final_half"},),
     "lhuc": ({"layers": "final_half"},),
     "lora": ({"maps": ["q", "k", "v", "o", "up", "down"], "rank": 2, "alpha": 3.0}, {"layers": "first_half"}),
     "low_rank": (

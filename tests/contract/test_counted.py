@@ -53,6 +53,7 @@ FORMULAS: list[tuple[dict[str, Any], int]] = [
     ({"name": "lora"}, L * 2 * (8 * D + D * 8)),
     ({"name": "lora", "rank": 4, "maps": ["q", "k", "v", "o", "up", "down"]}, L * 4 * (4 * 2 * D + 2 * (D + I))),
     ({"name": "bitfit"}, L * (4 * D + I + D + 2 * D)),  # Ben Zaken et al.: 0.09 % of BERT-base with its head
+    ({"name": "full"}, L * (4 * dense(D, D) + dense(D, I) + dense(I, D) + 2 * D)),
     ({"name": "ffn", "width": 204}, dense(D, 204) + dense(204, D) + L * dense(204, 204)),
     ({"name": "ffn", "width": 204, "depth": 2}, dense(D, 204) + dense(204, D) + L * 2 * dense(204, 204)),
     ({"name": "adapter", "sublayers": "attention", "width": 64}, L * (dense(D, 64) + dense(64, D))),

@@ -32,7 +32,7 @@ PACKS = [[2, 0], [4, 1, 3]]
 
 # Which methods have a place in which kind of backbone; the others are refused before anything is computed.
 EVERYWHERE = {
-    "adapter", "bitfit", "ffn", "heads_only", "lhuc", "lora", "low_rank", "p_tuning", "prefix_tuning",
+    "adapter", "bitfit", "ffn", "full", "heads_only", "lhuc", "lora", "low_rank", "p_tuning", "prefix_tuning",
     "residual_adapter", "soft_prompt", "top_linear",
 }  # fmt: skip
 ENCODER_ONLY = {"pal"}  # with layers: encoder

@@ -101,6 +101,20 @@ def bitfit(w: dict[str, Tensor], e: dict[str, Tensor], settings: dict[str, Any])
     return Plain(w)
 
 
+def full(w: dict[str, Tensor], e: dict[str, Tensor], settings: dict[str, Any]) -> Plain:
+    there = [name for name in w if "encoder" in name and "Norm.weight" not in name]
+    for i in range(LAYERS):
+        for part, path in MAPS.items():
+            w[f"encoder.layer.{i}.{path}.weight"] += e.pop(f"{i}.{part}")
+            there.remove(f"encoder.layer.{i}.{path}.weight")
+    for name, delta in e.items():
+        layer, path = name.split(".bias.")
+        w[f"encoder.layer.{layer}.{path}.bias"] += delta
+        there.remove(f"encoder.layer.{layer}.{path}.bias")
+    assert there == []
+    return Plain(w)
+
+
 def adapter(w: dict[str, Tensor], e: dict[str, Tensor], settings: dict[str, Any]) -> Plain:
     def bottleneck(i: int, place: str, x: Tensor) -> Tensor:
         return dense(e, f"{i}.{place}.up", F.gelu(dense(e, f"{i}.{place}.down", x)))
@@ -170,6 +184,7 @@ CASES: list[tuple[Callable[..., Plain], dict[str, Any]]] = [
     (lora, {"rank": 3, "alpha": 5.0, "maps": ["q", "v"]}),
     (lora, {"rank": 2, "alpha": 1.0, "maps": ["q", "k", "v", "o", "up", "down"]}),
     (bitfit, {}),
+    (full, {}),
     (adapter, {"width": 5}),
     (adapter, {"width": 5, "form": "released"}),
     (adapter, {"width": 5, "sublayers": "attention"}),

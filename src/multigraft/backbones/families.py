@@ -100,15 +100,23 @@ def resolve(model: nn.Module, family: Family, site: Site) -> Port:
     return Port(layer.get_submodule(path), side)
 
 
+def maps_of(model: nn.Module, family: Family, index: int) -> list[str]:
+    """Names of the linear maps that a layer has."""
+    return _maps(*layers_of(model, family)[index])
+
+
+def _maps(stack: Layers, layer: nn.Module) -> list[str]:
+    there = {name for name, _ in layer.named_modules()}
+    return [name for name, paths in stack.linears.items() if there.intersection(paths.partition("#")[0].split("|"))]
+
+
 def _map(model: nn.Module, stack: Layers, layer: nn.Module, site: Site) -> Port:
     paths, _, part = stack.linears.get(site.part or "", "").partition("#")
     there = {name for name, _ in layer.named_modules()}
     path = next((path for path in paths.split("|") if path and path in there), None)
     if path is None:
-        known = [
-            name for name, paths in stack.linears.items() if there.intersection(paths.partition("#")[0].split("|"))
-        ]
-        raise UserError(f"layer {site.layer} has no map {site.part!r}", fix=f"it has {', '.join(known)}")
+        known = ", ".join(_maps(stack, layer))
+        raise UserError(f"layer {site.layer} has no map {site.part!r}", fix=f"it has {known}")
     module = layer.get_submodule(path)
     if site.kind == "linear_input":
         return Port(module, "input")

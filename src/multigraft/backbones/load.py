@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from multigraft.backbones.families import Family, family_of, layers_of, reader_of, resolve
+from multigraft.backbones.families import Family, family_of, layers_of, maps_of, reader_of, resolve
 from multigraft.backbones.sites import Port, Site
 from multigraft.batching.text import TextFormat
 from multigraft.errors import UserError
@@ -98,6 +98,10 @@ class Backbone:
     def port(self, site: Site) -> Port:
         """Where the site is in this model. Raises UserError for a map that its layers do not have."""
         return resolve(self.model, self.family, site)
+
+    def maps(self, layer: int) -> list[str]:
+        """Names of a layer's linear maps: q, k, v, o, up, down, and where there are any gate and cross_q, …"""
+        return maps_of(self.model, self.family, layer)
 
     def linear(self, layer: int, part: str) -> tuple[int, int]:
         """Input and output width of a linear map of a layer (q, k, v, o, up, down). Raises UserError as `port`."""

@@ -29,7 +29,9 @@ app = typer.Typer(help="Train experts in bulk, add to a library, and judge what 
                   no_args_is_help=True)  # fmt: skip
 
 RecipeOption = Annotated[Path | None, typer.Option(metavar="FILE", help="YAML file with settings; default: 5 passes.")]
-MethodOption = Annotated[str | None, typer.Option(metavar="NAME", help="What an expert is: lora, adapter, pal, ...")]
+MethodOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="What an expert is: lora, adapter, pal, soft_prompt, full, ...")
+]
 PerOption = Annotated[
     str | None, typer.Option(metavar="task|template", help="An expert for each task, or for each of its wordings.")
 ]
@@ -62,14 +64,10 @@ def train(
     Each comes out as it would alone, at its own best step. What is finished in the folder is not repeated.
     """
     settings = _settings(suite, recipe, backbone, method, per, task, bank_size, overrides, data)
-    from multigraft.library.store import check_free
-    from multigraft.strategies.expert_retrieval import ExpertRetrieval
     from multigraft.strategies.expert_runs import fill, own_experts
 
-    if library is not None and not replace:
-        check_free(library, ExpertRetrieval(output).sources(settings))
     with keeping(f"experts and checkpoints are kept in {output}; the same command goes on from there"):
-        pool, trained = own_experts(settings, output, quiet=as_json)
+        pool, trained = own_experts(settings, output, quiet=as_json, into=None if replace else library)
     if library is not None:
         fill(pool, list(trained), library, replace=replace)
     rows = {
@@ -207,9 +205,10 @@ def _settings(
     sources: list[str] | None, bank_size: int | None, overrides: list[str] | None, data: Path | None,
     **changes: Any,
 ) -> RetrievalRecipe:  # fmt: skip
-    from multigraft.strategies.retrieval_recipe import DEFAULTS, RetrievalRecipe
+    from multigraft.strategies.retrieval_recipe import DEFAULTS, RetrievalRecipe, defaults_with
 
+    defaults = defaults_with(method) if method else DEFAULTS
     given = {"method": {"name": method} if method else None, "per": per, "sources": sources or None,
              "bank_size": bank_size, **changes}  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
-    return settings_of(RetrievalRecipe, DEFAULTS, suite, recipe, backbone, overrides, data, chosen)
+    return settings_of(RetrievalRecipe, defaults, suite, recipe, backbone, overrides, data, chosen)

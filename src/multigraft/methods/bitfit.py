@@ -23,9 +23,7 @@ class BitFit(LayerMethod):
 
     def specs(self, backbone: Backbone) -> dict[str, Spec]:
         specs = {
-            f"{i}.{path}": Spec((width,))
-            for i in self.indexes(backbone)
-            for path, width in self._biases(backbone, i).items()
+            f"{i}.{path}": Spec((width,)) for i in self.indexes(backbone) for path, width in biases(backbone, i).items()
         }
         if not specs:
             raise UserError(
@@ -35,15 +33,18 @@ class BitFit(LayerMethod):
 
     def places(self, backbone: Backbone) -> list[Place]:
         return [
-            Place(Site("bias", i, path), partial(self._shift, f"{i}.{path}"))
+            Place(Site("bias", i, path), partial(shift, f"{i}.{path}"))
             for i in self.indexes(backbone)
-            for path in self._biases(backbone, i)
+            for path in biases(backbone, i)
         ]
 
-    @staticmethod
-    def _biases(backbone: Backbone, layer: int) -> dict[str, int]:
-        modules = backbone.layer(layer).named_modules()
-        return {path: module.bias.numel() for path, module in modules if getattr(module, "bias", None) is not None}
 
-    def _shift(self, name: str, weights: Weights, value: Tensor, source: Tensor, context: Context) -> Tensor:
-        return value + per_row(weights[name])
+def biases(backbone: Backbone, layer: int) -> dict[str, int]:
+    """Widths of a layer's biases by the path of the map or norm that has them."""
+    modules = backbone.layer(layer).named_modules()
+    return {path: module.bias.numel() for path, module in modules if getattr(module, "bias", None) is not None}
+
+
+def shift(name: str, weights: Weights, value: Tensor, source: Tensor, context: Context) -> Tensor:
+    """A `Change` that adds a tensor of the expert."""
+    return value + per_row(weights[name])

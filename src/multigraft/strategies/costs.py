@@ -71,8 +71,8 @@ def _tuned(asked: Answering, folder: Path) -> float:
 
 
 def _experts(asked: Answering, method: dict[str, Any], folder: Path) -> float:
-    wanted = [Wanted(name, name) for name in asked.tasks]
-    found = train_experts(asked, wanted, method, asked.recipe.training, folder, label="", quiet=True)
+    wanted = [Wanted(name, name, asked.recipe.training) for name in asked.tasks]
+    found = train_experts(asked, wanted, method, folder, label="", quiet=True)
     return sum(one.outcome.train_seconds for one in found.values()) / (STEPS * ROWS * len(found))
 
 

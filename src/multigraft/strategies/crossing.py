@@ -49,6 +49,10 @@ class Crossed:
         """Score on the few rows, mean over the templates, in per cent."""
         return float(templated(self.metric, self.few_targets, self.few.answers).scores().mean())
 
+    def confidence(self, other: Crossed) -> float:
+        """Share of the few rows whose right answer is more likely here than with the other; equal ones count half."""
+        return float(np.mean((np.sign(other.few.losses - self.few.losses) + 1) / 2))
+
     def answers(self) -> Templated:
         """The answers to the scored rows, which were asked."""
         assert self.scored is not None

@@ -15,10 +15,11 @@ from multigraft.strategies.answering import WordAnswering
 from multigraft.strategies.crossing import Crossed
 from multigraft.strategies.expert_retrieval import ExpertRetrieval, mixed
 from multigraft.strategies.pool import Pool
-from multigraft.strategies.retrieval_recipe import RetrievalRecipe
+from multigraft.strategies.retrieval_recipe import LEAST_CONFIDENCE, RetrievalRecipe
 
 Announce = Callable[[str], None]
 FIRST = 3  # experts of a ranking that are merged or mixed
+ABSTAINING = ("two_stage", "roe", "few_shot_loss")  # selectors whose first expert may give way to the backbone
 MERGED_BY = ("roe", "few_shot_loss")  # selectors whose first experts are
 
 
@@ -121,6 +122,11 @@ def _ways(
     mixtures[f"each input by its {FIRST} nearest"] = list(crossed.values()), pool.nearness(target, experts, FIRST)
     for name, (of, weights) in mixtures.items():
         found[name] = _score(mixed(of, weights).scores())
+    bare = pool.crossing.bare([target])[target]
+    for by in ABSTAINING:
+        first = crossed[names[int(np.argmin(ranks(predicted[by], names)))]]
+        surer = first if first.confidence(bare) >= LEAST_CONFIDENCE else bare
+        found[f"{by} or the backbone"] = _score(surer.answers().scores())
     return found
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from multigraft.errors import UserError
 from multigraft.evaluation.ranking import Norm
 from multigraft.methods.base import method_record, parse_method
 from multigraft.methods.heads import Pooling
-from multigraft.settings import Record
+from multigraft.settings import Record, build
 from multigraft.strategies.comparison import RunRecipe
 from multigraft.strategies.instruction_recipe import TextSettings
 from multigraft.training.settings import TrainingSettings
@@ -45,11 +46,31 @@ class ExpertRecipe(RunRecipe):
         None, description="experts that are trained at once; null: as many as memory allows"
     )
     training: TrainingSettings
+    training_of: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="settings of training in which the experts of a task differ, by its name: "
+        "`{rte: {module_learning_rate: 1.0e-3, passes: 20}}`",
+    )
 
     @field_validator("method", mode="before")
     @classmethod
     def _method(cls, value: Any) -> dict[str, Any]:
         return method_record(parse_method(value))
+
+    @model_validator(mode="after")
+    def _own_training(self) -> ExpertRecipe:
+        for task in self.training_of:
+            try:
+                self.training_for(task)
+            except UserError as error:
+                raise ValueError(f"training_of.{task}: {error.what}") from None
+        return self
+
+    def training_for(self, task: str) -> TrainingSettings:
+        """How the experts of a task are trained. Raises UserError for settings that do not fit."""
+        own = self.training_of.get(task, {})
+        length = {"steps": None, "passes": None} if {"steps", "passes"} & set(own) else {}
+        return build(TrainingSettings, {**self.training.model_dump(), **length, **own}, f"training_of.{task}")
 
     @abstractmethod
     def experts_key(self) -> str:

@@ -121,12 +121,11 @@ class ExpertRetrieval(ExpertStrategy):
             return self._own(recipe, pool, target)
         sources = self.open_to(recipe, target)
         if recipe.use == "multitask":
-            whole = pool.multitask(sources)
             if recipe.leave_out == "nothing" and target in sources:
+                whole = pool.multitask(sources)
                 return Answered(whole.answers()[target], 1, {whole.folder: whole.outcome})
-            one = pool.beside(whole, f"multitask-{whole.folder.name}")
-            answers = pool.crossing.cross([one], [target])[target][one.name].answers()
-            return Answered(answers, 1, {whole.folder: whole.outcome})
+            one, trained_whole = self._multitask(pool, target, sources)
+            return Answered(one.answers(), 1, trained_whole)
         trained: dict[Path, Outcome | WholeOutcome] = {one.folder: one.outcome for one in pool.own(sources).values()}
         experts = pool.parcels(sources)
         if recipe.use == "oracle":
@@ -143,7 +142,23 @@ class ExpertRetrieval(ExpertStrategy):
         first = crossed[ranked[0].name]
         if recipe.use == "mixture":
             return Answered(mixed([crossed[expert.name] for expert in ranked]), len(ranked), trained)
+        if recipe.abstain is not None:
+            if recipe.abstain == "multitask":
+                other, more = self._multitask(pool, target, sources)
+                trained |= more
+            else:
+                other = pool.crossing.bare([target])[target]
+            if first.confidence(other) < recipe.least_confidence:
+                first = other
         return Answered(first.answers(), 1, trained)
+
+    def _multitask(
+        self, pool: Pool, target: str, sources: Sequence[str]
+    ) -> tuple[Crossed, Mapping[Path, Outcome | WholeOutcome]]:
+        """What one expert for all sources answers to a target that it was not trained on."""
+        whole = pool.multitask(sources)
+        one = pool.beside(whole, f"multitask-{whole.folder.name}")
+        return pool.crossing.cross([one], [target])[target][one.name], {whole.folder: whole.outcome}
 
     def _own(self, recipe: RetrievalRecipe, pool: Pool, target: str) -> Answered:
         """By the target's own expert, or by the best of those of its templates, chosen on rows that are not scored."""

@@ -13,7 +13,7 @@ from multigraft.library.retrieval.index import Index
 from multigraft.library.retrieval.keys import keys_card
 from multigraft.library.retrieval.text_formats import KeyText
 from multigraft.library.retrieval.votes import Votes
-from multigraft.library.store import Expert, Library
+from multigraft.library.store import Expert, Library, check_free
 from multigraft.settings import Record
 from multigraft.strategies.expert_retrieval import ExpertRetrieval
 from multigraft.strategies.experts import Trained
@@ -32,13 +32,20 @@ class Grown(Record):
     rerouted: dict[str, tuple[str, str]]  # tasks that chose one expert before, and another one now
 
 
-def own_experts(recipe: RetrievalRecipe, folder: Path, *, quiet: bool) -> tuple[Pool, dict[str, Trained]]:
-    """The experts of all sources of a recipe, trained at once and kept in `folder`."""
+def own_experts(
+    recipe: RetrievalRecipe, folder: Path, *, quiet: bool, into: Path | None = None
+) -> tuple[Pool, dict[str, Trained]]:
+    """The experts of all sources of a recipe, trained at once and kept in `folder`.
+
+    Raises UserError, before anything is trained, when a library that they are to go `into` has such names already.
+    """
     way = ExpertRetrieval(folder)
     sources = tuple(way.sources(recipe))
     one = recipe.model_copy(update={"sources": sources, "targets": sources})
     way.check(one)
     pool = way.pool(one, quiet=quiet)
+    if into is not None:
+        check_free(into, pool.questions(sources))
     return pool, pool.own(sources)
 
 

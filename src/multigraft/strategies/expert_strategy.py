@@ -38,9 +38,10 @@ class ExpertStrategy(Strategy):
 
     def _named(self, recipe: ExpertRecipe, names: Sequence[str] | None, where: str) -> list[str]:
         tasks = self.suite(recipe).tasks
-        for name in names or ():
-            if name not in tasks:
-                raise unknown("task", name, tasks, where=where)
+        for place, given in ((where, names or ()), ("training_of", recipe.training_of)):
+            for name in given:
+                if name not in tasks:
+                    raise unknown("task", name, tasks, where=place)
         usable = [name for name, task in tasks.items() if {"train", recipe.score_on} <= set(task.split_names())]
         if names is None and not in_words(recipe):
             usable = [name for name in usable if tasks[name].output.kind != "text"]

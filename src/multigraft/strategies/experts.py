@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from multigraft.training.settings import TrainingSettings
 
 EARLY = 0.1  # share of the run after which a task's embedding is taken (arXiv 2110.07904, section 4.1)
 MEMORY_SHARE = 0.25  # of the machine's memory, for the parameters of a bank
+_WIDE = 0.25  # of the backbone's parameters: a bank of wider modules is slower than one after the other
 _COPIES = 4  # of every parameter: itself, its gradient and two moments
 
 
@@ -49,6 +50,7 @@ class Wanted:
 
     name: str
     task: str
+    training: TrainingSettings
     start: Mapping[str, Tensor] | None = None
     parents: tuple[str, ...] = ()
 
@@ -112,17 +114,18 @@ def train_experts(
     answering: Answering,
     wanted: Sequence[Wanted],
     method: Mapping[str, object],
-    training: TrainingSettings,
     folder: Path,
     *,
     label: str,
     quiet: bool,
     bank_size: int | None = None,
 ) -> dict[str, Trained]:
-    """Train what is not there yet, on a frozen backbone, `training.steps` steps each; gives all by name.
+    """Train what is not there yet, on a frozen backbone; gives all by name.
 
-    A run that was stopped goes on where it was: whole experts are kept, and those in training continue.
+    Those whose runs are alike in settings and length are trained in one bank. A run that was stopped goes on where it
+    was: whole experts are kept, and those in training continue.
     """
+    wanted = [_with_steps(one, len(answering.train[one.task])) for one in wanted]
     todo = [one for one in wanted if finished_expert(folder / one.name) is None]
     if todo:
         size = bank_size or _bank_size(answering, method)
@@ -134,11 +137,17 @@ def train_experts(
             with claimed(place):
                 if Accelerator().is_main_process:
                     write_json(place / "members.json", names)
-                _train_bank(answering, group, method, training, folder, place, label, quiet)
+                _train_bank(answering, group, method, folder, place, label, quiet)
             if Accelerator().is_main_process:
                 shutil.rmtree(place, ignore_errors=True)
             Accelerator().wait_for_everyone()
     return finished_experts(folder, [one.name for one in wanted])
+
+
+def _with_steps(one: Wanted, rows: int) -> Wanted:
+    """With the length of its run in steps, as it would be alone."""
+    steps = {"steps": one.training.steps_for(rows, 1), "passes": None}
+    return replace(one, training=one.training.model_copy(update=steps))
 
 
 def _begun(wanted: Sequence[Wanted], folder: Path) -> Iterator[list[Wanted]]:
@@ -151,16 +160,25 @@ def _begun(wanted: Sequence[Wanted], folder: Path) -> Iterator[list[Wanted]]:
 
 
 def _groups(todo: Sequence[Wanted], size: int) -> Iterator[list[Wanted]]:
-    """Banks of at most `size`, all of about the same size."""
-    count = -(-len(todo) // size)
-    for k in range(count):
-        yield list(todo[k * len(todo) // count : (k + 1) * len(todo) // count])
+    """Banks of at most `size`, those of the same settings all of about the same size."""
+    alike: dict[str, list[Wanted]] = {}
+    for one in todo:
+        alike.setdefault(one.training.model_dump_json(), []).append(one)
+    for some in alike.values():
+        count = -(-len(some) // size)
+        for k in range(count):
+            yield some[k * len(some) // count : (k + 1) * len(some) // count]
 
 
 def _bank_size(answering: Answering, method: Mapping[str, object]) -> int:
-    """As many experts as `MEMORY_SHARE` has room for; their activations are bounded by `part_positions`."""
+    """As many experts as `MEMORY_SHARE` has room for; their activations are bounded by `part_positions`.
+
+    One, where a module is about as wide as the backbone: rows of several experts would each read a copy of their own.
+    """
     backbone = answering.backbone()
     values = parse_method(method).size(backbone)
+    if values > _WIDE * sum(parameter.numel() for parameter in backbone.model.parameters()):
+        return 1
     if isinstance(answering, HeadAnswering):
         values += backbone.width**2 + backbone.width
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -171,13 +189,13 @@ def _train_bank(
     answering: Answering,
     group: Sequence[Wanted],
     method: Mapping[str, object],
-    training: TrainingSettings,
     folder: Path,
     place: Path,
     label: str,
     quiet: bool,
 ) -> None:
     reset_peak_memory()
+    training = group[0].training  # that of all
     tasks = {one.name: one.task for one in group}
     model = answering.model(tasks, method, tuned=False)
     for one in group:

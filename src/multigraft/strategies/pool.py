@@ -164,14 +164,14 @@ class Pool:
         training = whole.model_copy(update={"steps": steps, "passes": None, "epochs": 1, "choose": "last"})
         few = answering(self.recipe.model_copy(update={"examples": FEW}), [self.asked.tasks[name] for name in tasks])
         return train_experts(
-            few, [Wanted(name, name) for name in tasks], self.recipe.method, training, self.place / "few",
+            few, [Wanted(name, name, training) for name in tasks], self.recipe.method, self.place / "few",
             label="few examples", quiet=self.quiet,
         )  # fmt: skip
 
     def _train(self, learnt: Answering, names: Sequence[str], folder: Path, label: str) -> dict[str, Trained]:
+        wanted = [Wanted(name, name, self.recipe.training_for(learnt.questions[name].task.name)) for name in names]
         return train_experts(
-            learnt, [Wanted(name, name) for name in names], self.recipe.method, self.recipe.training, folder,
-            label=label, quiet=self.quiet, bank_size=self.recipe.bank_size,
+            learnt, wanted, self.recipe.method, folder, label=label, quiet=self.quiet, bank_size=self.recipe.bank_size,
         )  # fmt: skip
 
 

@@ -27,7 +27,6 @@ from multigraft.strategies.experts import Trained, Wanted, finished_experts, tra
 from multigraft.strategies.known import TaskReader
 from multigraft.strategies.prompt_recipe import MIXTURE, PromptRecipe
 from multigraft.strategies.whole import Whole, train_whole
-from multigraft.training.settings import TrainingSettings
 
 
 class Prompts:
@@ -50,7 +49,10 @@ class Prompts:
     def own(self, tasks: Sequence[str]) -> dict[str, Trained]:
         """The prompts of tasks, started from words; all that are missing are trained at once."""
         done = self.trained()
-        wanted = [Wanted(task, task, None if task in done else self._words(task)) for task in dict.fromkeys(tasks)]
+        wanted = [
+            Wanted(task, task, self.recipe.training_for(task), None if task in done else self._words(task))
+            for task in dict.fromkeys(tasks)
+        ]
         return self._train(wanted, "own", "own prompts")
 
     def _words(self, task: str) -> dict[str, Tensor] | None:
@@ -76,15 +78,14 @@ class Prompts:
         return self._from(target, starts)
 
     def _from(self, target: str, starts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Trained]:
-        wanted = [Wanted(name, target, start, (name,)) for name, start in starts.items()]
+        training = self.recipe.training_for(target)
+        wanted = [Wanted(name, target, training, start, (name,)) for name, start in starts.items()]
         return self._train(wanted, f"from/{target}", f"to {target}")
 
-    def _train(
-        self, wanted: Sequence[Wanted], folder: str, label: str, training: TrainingSettings | None = None
-    ) -> dict[str, Trained]:
+    def _train(self, wanted: Sequence[Wanted], folder: str, label: str) -> dict[str, Trained]:
         return train_experts(
-            self.answering, wanted, self.recipe.method, training or self.recipe.training, self.place / folder,
-            label=label, quiet=self.quiet, bank_size=self.recipe.bank_size,
+            self.answering, wanted, self.recipe.method, self.place / folder, label=label, quiet=self.quiet,
+            bank_size=self.recipe.bank_size,
         )  # fmt: skip
 
     def mixed(self, kind: str, tasks: Sequence[str] | None = None) -> Whole:
@@ -141,16 +142,16 @@ class Prompts:
 
         fresh: a prompt that starts from words, called 'none', takes part.
         """
-        whole = self.recipe.training
+        whole = self.recipe.training_for(target)
         left: dict[str, Mapping[str, Tensor] | None] = {NONE: self._words(target)} if fresh else {}
         left |= {name: expert.module() for name, expert in self.own(sources).items()}
         trained: list[Trained] = []
         for number, part in enumerate(successive_halving(len(left), whole.steps or 0), 1):
-            wanted = [Wanted(name, target, start, (name,)) for name, start in left.items()]
             epochs = min(whole.epochs, part.steps)
             training = whole.model_copy(update={"steps": part.steps, "epochs": epochs, "choose": "last"})
+            wanted = [Wanted(name, target, training, start, (name,)) for name, start in left.items()]
             place = f"halving/{target}/{digest([sorted(sources), fresh])}/{number}"
-            found = self._train(wanted, place, f"to {target}, round {number}", training)
+            found = self._train(wanted, place, f"to {target}, round {number}")
             trained += found.values()
             kept = top({name: one.outcome.dev for name, one in found.items()}, -(-len(found) // 2))
             left = {name: found[name].best() for name in kept}

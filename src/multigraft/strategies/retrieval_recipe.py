@@ -22,9 +22,25 @@ DEFAULTS: Mapping[str, Any] = {
         "part_positions": 8192,
     },
 }  # fmt: skip
+# Rates that other methods are trained with: of BERT's paper (arXiv 1810.04805, appendix A.3), and of soft prompts'
+# (arXiv 2104.08691, section 3).
+_OTHER_TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "full": {"module_learning_rate": 5e-5, "head_learning_rate": 5e-4},
+    "soft_prompt": {
+        "optimizer": "adafactor", "module_learning_rate": 0.3, "head_learning_rate": 1e-3, "weight_decay": 1e-5,
+        "decay": "constant", "warmup": 0.0, "clip": None,
+    },
+}  # fmt: skip
+LEAST_CONFIDENCE = 0.5
 LeaveOut = Literal["task", "cluster", "nothing"]
 Use = Literal["own", "select", "mixture", "per_input", "merge", "oracle", "multitask", "backbone"]
 _WORDS = {"own": "own experts", "oracle": "oracle", "multitask": "multitask expert", "backbone": "backbone alone"}
+
+
+def defaults_with(method: str) -> dict[str, Any]:
+    """`DEFAULTS` for experts of another method."""
+    training = DEFAULTS["training"] | _OTHER_TRAINING.get(method, {})
+    return {**DEFAULTS, "method": {"name": method}, "training": training}
 
 
 class RetrievalRecipe(ExpertRecipe):
@@ -46,6 +62,15 @@ class RetrievalRecipe(ExpertRecipe):
     )
     by: str | None = Field(None, description="selector that ranks the experts")
     k: PositiveInt | None = Field(1, description="experts of a ranking to use; null: all")
+    abstain: Literal["backbone", "multitask"] | None = Field(
+        None, description="who answers for a target instead of a selected or merged expert without confidence"
+    )
+    least_confidence: float = Field(
+        LEAST_CONFIDENCE,
+        ge=0,
+        le=1,
+        description="share of a target's few labelled rows that it must make more likely",
+    )
 
     equal: ClassVar[frozenset[str]] = RunRecipe.equal | {"targets", "sources", "leave_out"}
 
@@ -63,6 +88,8 @@ class RetrievalRecipe(ExpertRecipe):
             raise ValueError(f"'by' is for select, mixture and merge, not for {self.use!r}")
         if self.k != 1 and self.use not in ("mixture", "per_input", "merge"):
             raise ValueError("'k' is for mixture, per_input and merge")
+        if self.abstain is not None and self.use not in ("select", "merge"):
+            raise ValueError("'abstain' is for select and merge")
         return self
 
     @property
@@ -87,13 +114,17 @@ class RetrievalRecipe(ExpertRecipe):
 
     def experts_key(self) -> str:
         """Name of the folder of trained experts: recipes that only use them otherwise have the same."""
-        mine = {"seed", "targets", "sources", "leave_out", "use", "by", "k", "bank_size", "strategy"}
+        mine = {"seed", "targets", "sources", "leave_out", "use", "by", "k", "bank_size", "strategy", "abstain",
+                "least_confidence"}  # fmt: skip
         return digest(self.model_dump(mode="json", exclude=mine))
 
     def slug(self) -> str:
-        return "-".join(part for part in (self.use, self.by) if part)
+        return "-".join(part for part in (self.use, self.by, self.abstain and f"or-{self.abstain}") if part)
 
     def label(self) -> str:
+        return self._label() if self.abstain is None else f"{self._label()}, or {_WORDS[self.abstain]}"
+
+    def _label(self) -> str:
         method = parse_method(self.method)
         detail = method.describe()
         kind = f"{method.name} ({detail})" if detail else method.name

@@ -15,7 +15,7 @@ BACKBONE = tiny_backbone("bert")
 
 def test_all_methods_are_found() -> None:
     assert set(METHODS.names()) >= {
-        "adapter", "bitfit", "ffn", "heads_only", "lhuc", "lora", "low_rank", "pal", "residual_adapter",
+        "adapter", "bitfit", "ffn", "full", "heads_only", "lhuc", "lora", "low_rank", "pal", "residual_adapter",
         "top_attention", "top_ffn", "top_layer", "top_linear",
     }  # fmt: skip
 

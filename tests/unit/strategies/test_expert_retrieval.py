@@ -120,6 +120,8 @@ def test_experts_of_templates_are_named_and_carded_by_them(make: MakeRecipe, tmp
         ({"use": "select", "by": "rose"}, "did you mean 'roe'"),
         ({"use": "oracle", "by": "roe"}, "'by' is for select"),
         ({"use": "own", "k": 2}, "'k' is for mixture"),
+        ({"use": "own", "abstain": "backbone"}, "'abstain' is for select"),
+        ({"use": "own", "training_of": {"first": {"step": 3}}}, "training_of.first: unknown"),
     ],
 )
 def test_bad_recipes_are_one_line(make: MakeRecipe, changes: dict[str, Any], message: str) -> None:
@@ -132,6 +134,7 @@ def test_a_target_without_experts_is_one_line(make: MakeRecipe, tmp_path: Path) 
         ({"use": "own", "sources": ["second"]}, "'first' is no source"),
         ({"use": "oracle", "sources": ["first"], "targets": ["first"]}, "no expert is left for 'first'"),
         ({"use": "own", "targets": ["fist"]}, "unknown task 'fist'; did you mean 'first'"),
+        ({"use": "own", "training_of": {"fist": {"steps": 3}}}, "training_of: unknown task 'fist'"),
     ):
         with pytest.raises(UserError, match=message):
             ExpertRetrieval(tmp_path).check(make(**changes))
@@ -141,6 +144,31 @@ def crossed(chances: list[list[float]], targets: list[int]) -> Crossed:
     given = np.array(chances)[None]
     answers = Answers(given.argmax(axis=-1).astype(float), given, np.zeros((1, len(targets))))
     return Crossed("accuracy", answers, np.array(targets), answers, np.array(targets))
+
+
+@pytest.mark.parametrize("abstain", ["backbone", "multitask"])
+def test_an_expert_without_confidence_gives_way(make: MakeRecipe, tmp_path: Path, abstain: str) -> None:
+    way = ExpertRetrieval(tmp_path)
+
+    def answers(**changes: Any) -> dict[str, list[Any]]:
+        recipe = make(**changes)
+        way.check(recipe)
+        pool = way.pool(recipe)
+        return {name: way._answered(recipe, pool, name).answers.answers.tolist() for name in way.targets(recipe)}
+
+    selected, other = answers(use="select", by="roe"), answers(use=abstain)
+    assert selected != other
+    picky = {"use": "select", "by": "roe", "abstain": abstain}
+    assert answers(**picky, least_confidence=1.0) == other
+    assert answers(**picky, least_confidence=0.0) == selected
+
+
+def test_confidence_is_the_share_of_rows_that_are_more_likely() -> None:
+    def crossed(*losses: float) -> Crossed:
+        few = Answers(np.zeros((1, len(losses))), None, np.array([losses]))
+        return Crossed("accuracy", few, np.zeros(len(losses)), None, np.zeros(0))
+
+    assert crossed(1.0, 2.0, 3.0, 4.0).confidence(crossed(2.0, 2.0, 2.0, 2.0)) == (1 + 0.5) / 4
 
 
 def test_a_mixture_is_the_mean_of_probabilities() -> None:

@@ -40,8 +40,8 @@ def make(word_suite: str, backbone_folder: Callable[..., str]) -> Make:
 
 def go(answers: Answering, folder: Path, names: list[str], **changes: Any) -> dict[str, Trained]:
     recipe = answers.recipe
-    wanted = [Wanted(name, name) for name in names]
-    return train_experts(answers, wanted, recipe.method, recipe.training, folder, label="", quiet=True, **changes)
+    wanted = [Wanted(name, name, recipe.training) for name in names]
+    return train_experts(answers, wanted, recipe.method, folder, label="", quiet=True, **changes)
 
 
 @pytest.mark.parametrize("family", ["bert", "t5", "llama"])
@@ -68,6 +68,28 @@ def test_banks_of_any_size_give_the_same(make: Make, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == NAMES  # and nothing is left behind
 
 
+def test_every_expert_has_its_own_length_and_settings(make: Make, tmp_path: Path) -> None:
+    answers = make(method="lora", steps=None, passes=2.5)
+    recipe = answers.recipe.model_copy(update={"training_of": {"second": {"steps": 7, "module_learning_rate": 0.002}}})
+    wanted = [Wanted(name, name, recipe.training_for(name)) for name in NAMES]
+    together = train_experts(answers, wanted, recipe.method, tmp_path / "together", label="", quiet=True)
+    rows = {name: len(answers.train[name]) for name in NAMES}
+    assert together["first"].outcome.steps == round(2.5 * rows["first"] / 4)
+    assert together["second"].outcome.steps == 7
+    for one in wanted:
+        alone = train_experts(answers, [one], recipe.method, tmp_path / one.name, label="", quiet=True)[one.name]
+        for key, tensor in alone.best().items():
+            torch.testing.assert_close(together[one.name].best()[key], tensor, rtol=1e-4, atol=1e-5)
+    same = go(answers, tmp_path / "same", ["second"])["second"]
+    assert same.outcome.steps != 7
+
+
+def test_a_module_as_wide_as_the_backbone_is_trained_alone(make: Make) -> None:
+    answers = make()
+    assert experts._bank_size(answers, {"name": "lora", "rank": 1}) > 1
+    assert experts._bank_size(answers, {"name": "full"}) == 1
+
+
 def test_parts_of_a_step_change_nothing_but_memory(make: Make, tmp_path: Path) -> None:
     parts = make().objective({name: name for name in NAMES})
     tasks, rows = np.repeat([0, 1, 2], 4), np.tile(np.arange(4), 3)
@@ -85,9 +107,9 @@ def test_parts_of_a_step_change_nothing_but_memory(make: Make, tmp_path: Path) -
 def test_experts_of_one_task_see_the_same_rows_and_start_with_the_same_head(make: Make, tmp_path: Path) -> None:
     answers = make()
     start = {"prompt": torch.full((3, 24), 0.1)}
-    wanted = [Wanted(name, "second", start, ("first",)) for name in ("x", "a much longer name")]
     recipe = answers.recipe
-    found = train_experts(answers, wanted, recipe.method, recipe.training, tmp_path, label="", quiet=True)
+    wanted = [Wanted(name, "second", recipe.training, start, ("first",)) for name in ("x", "a much longer name")]
+    found = train_experts(answers, wanted, recipe.method, tmp_path, label="", quiet=True)
     one, other = (found[one.name] for one in wanted)
     assert one.outcome.parents == ("first",)
     for key, tensor in one.best().items():
