@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export MULTIGRAFT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check format bench
+.PHONY: demo test check format bench docs
 
 demo: $(READY)
 	$(BIN)/multigraft compare recipes/demo.yaml --output runs/demo
@@ -23,6 +23,9 @@ check: $(READY)
 bench: $(READY)
 	bench/run_all.sh
 
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -30,4 +33,8 @@ format: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,plots,tensorboard]'
+	touch $@
+
+.venv/.docs: $(READY)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@

@@ -24,10 +24,14 @@ def answers(results: Results, rows: Mapping[str, Row], questions: Mapping[str, S
         tests = [_difference(results, a, b) for a, b in pairs]
         for (a, b), test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
             low, high = test.interval
-            print(f"| {a.label} | {b.label} | {test.difference:+.1f} | {low:+.1f} to {high:+.1f} | {p:.3f} |")
+            print(f"| {a.label} | {b.label} | {test.difference:+.1f} | {low:+.1f} to {high:+.1f} | {_p(p)} |")
 
 
 def _difference(results: Results, a: Row, b: Row) -> Difference:
     found = difference(results, a.id, b.id)
     assert found is not None
     return found
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

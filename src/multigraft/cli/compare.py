@@ -26,11 +26,15 @@ def command(
         ),
     ],
     output: Annotated[Path | None, typer.Option(help="Folder for runs and results; default runs/NAME.")] = None,
+    unseen: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help="Task or cluster of a suite to keep new: what answers for it? Repeatable."),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(metavar="30m", help="Time that a suite may take, as 90s, 30m or 2h; default 15m.")
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option(metavar="TASK", help="Only this task of a suite; repeatable.")
+        list[str] | None, typer.Option(metavar="TASK", help="Only this task or cluster of a suite; repeatable.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds, from 0; default: the recipe's.")] = None,
     backbone: Annotated[
@@ -58,28 +62,37 @@ def command(
     point_to_data(data)
     recipe = Path(what)
     if recipe.is_file() or recipe.suffix in (".yaml", ".yml"):
-        for name, given in (("--budget", budget), ("--task", task), ("--words", words), ("--plan", plan_only)):
-            if given:
+        given = {"--budget": budget, "--task": task, "--unseen": unseen, "--words": words, "--plan": plan_only}
+        for name, value in given.items():
+            if value:
                 raise UserError(
                     f"{name} is for a suite, and {what} is a recipe", fix="say it with --set, or in the file"
                 )
+        others = None
         values, folder = read_recipe(recipe), output or Path("runs") / recipe.stem
         if backbone is not None:
             values = on_backbones(values, [name.strip() for name in backbone.split(",")])
     else:
         folder = output or Path("runs") / (recipe.resolve().name if recipe.exists() else recipe.name)
-        values = _planned(what, folder, budget, backbone or "minilm", words or "pocket", task or [], quiet=as_json)
+        asked = {"suite": what, "budget": budget or "15m", "backbone": backbone or "minilm", "words": words or "pocket",
+                 "tasks": task or [], "unseen": unseen or []}  # fmt: skip
+        values, others = _planned(asked, folder, quiet=as_json)
         recipe = folder / PLAN
-    values = apply_overrides(values, overrides)
-    if seeds is not None:
-        values["seeds"] = list(range(seeds))
-    settings = build(strategy_of(values, recipe).comparison, values, recipe)
-    settings.resolved(recipe)
+
+    def settings_of(values: dict[str, Any]) -> Comparison:
+        values = apply_overrides(values, overrides)
+        if seeds is not None:
+            values["seeds"] = list(range(seeds))
+        settings = build(strategy_of(values, recipe).comparison, values, recipe)
+        settings.resolved(recipe)
+        return settings
+
+    main, new = settings_of(values), settings_of(others) if others else None
     if not plan_only:
-        _run(settings, folder, as_json=as_json)
+        _run(main, new, folder, as_json=as_json)
 
 
-def _run(settings: Comparison, folder: Path, *, as_json: bool) -> None:
+def _run(settings: Comparison, unseen: Comparison | None, folder: Path, *, as_json: bool) -> None:
     from accelerate import Accelerator
     from rich.console import Console
 
@@ -88,21 +101,24 @@ def _run(settings: Comparison, folder: Path, *, as_json: bool) -> None:
 
     with keeping(f"finished runs and checkpoints are kept in {folder}; the same command goes on from there"):
         results = compare(settings, folder, announce=note, quiet=as_json)
+        new = None
+        if unseen is not None:
+            new = compare(unseen, folder / "unseen", root=folder, announce=note, quiet=as_json)
     if not Accelerator().is_main_process:
         return
     page = folder / "report.html"
-    html.write(results, page)
+    html.write(results, page, new)
     if as_json:
-        print_json(results.model_dump(mode="json"))
+        print_json(results.model_dump(mode="json") | ({"unseen": new.model_dump(mode="json")} if new else {}))
     else:
         tables.show(results, Console())
+        if new is not None:
+            tables.show(new, Console())
         note(f"The page: {page}")
 
 
-def _planned(
-    what: str, folder: Path, budget: str | None, backbone: str, words: str, tasks: list[str], *, quiet: bool
-) -> dict[str, Any]:
-    """The recipe for a suite, or for a folder of tables: that in the output folder, or a new one."""
+def _planned(asked: dict[str, Any], folder: Path, *, quiet: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The recipes for a suite, or for a folder of tables: those in the output folder, or new ones."""
     import yaml
 
     from multigraft.files import write_text
@@ -111,30 +127,34 @@ def _planned(
     from multigraft.tasks.infer import is_plain_folder
     from multigraft.tasks.suite import load_suite
 
-    asked = {"suite": what, "budget": budget or "15m", "backbone": backbone, "words": words, "tasks": tasks}
-    path, seconds = folder / PLAN, _seconds(budget or "15m")
+    path, seconds, what, words = folder / PLAN, _seconds(asked["budget"]), asked["suite"], asked["words"]
     if path.exists():
         kept = read_yaml(path)
         if not isinstance(kept, dict) or kept.get("asked") != asked:
             fix = "give another folder with --output, or the same suite and options"
             raise UserError("is the plan of another comparison", where=path, fix=fix)
-        return dict(kept["recipe"])
+        return kept["recipe"], kept.get("unseen")
     place = what
     if is_plain_folder(Path(what)):
         place = str(_suite_of(Path(what), folder, quiet=quiet))
     suite = load_suite(place)
-    chosen = suite.subset(tasks) if tasks else suite
     if not quiet:
         note("measuring what a row costs on this machine")
-    plan = make_plan(chosen, place, seconds, backbone=backbone, words=None if words == "none" else words)
-    write_text(path, yaml.safe_dump({"asked": asked, "recipe": plan.recipe}, sort_keys=False, allow_unicode=True))
+    plan = make_plan(suite, place, seconds, backbone=asked["backbone"], words=None if words == "none" else words,
+                     wanted=asked["tasks"], unseen=asked["unseen"])  # fmt: skip
+    kept = {"asked": asked, "recipe": plan.recipe, "unseen": plan.unseen}
+    write_text(path, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
     if not quiet:
         note(f"{len(plan.recipe['rows'])} ways, {len(plan.recipe['tasks'])} tasks; each way draws {plan.rows} rows of "
              f"each task, and {plan.recipe['scored_examples']} at most are scored")  # fmt: skip
+        if plan.unseen:
+            trained = set(plan.recipe["tasks"])
+            new = [name for name in plan.unseen["tasks"] if name not in trained]
+            note(f"{len(plan.unseen['rows'])} ways answer for what is new: {', '.join(new)}")
         for name, why in plan.left_out.items():
             note(f"left out: {name}: {why}")
         note(f"about {max(1, round(plan.seconds / 60))} minutes; the plan: {path}")
-    return plan.recipe
+    return plan.recipe, plan.unseen
 
 
 def _suite_of(tables: Path, folder: Path, *, quiet: bool) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from multigraft.evaluation.metrics import scores
 
@@ -81,8 +82,9 @@ def paired(a: Resampled, b: Resampled, *, level: float = 0.95) -> Difference:
     """Paired comparison of the average scores of two runs over the same tasks and examples.
 
     Both are scored on the same resampled examples, and, where they have equally many seeds, on the same resampled
-    seeds. p is twice the share of resamples in which the sign of the difference turns; its least value is
-    2 / (resamples + 1). Raises ValueError when the runs differ in tasks or targets.
+    seeds. p is twice the share of resamples in which the sign of the difference turns; where it turns in none, what a
+    normal distribution of their spread says, at most 2 / (resamples + 1), so that p-values can be adjusted for many
+    comparisons. Raises ValueError when the runs differ in tasks or targets.
     """
     if set(a.over) != set(b.over) or not all(_same(a.over[task], b.over[task]) for task in a.over):
         raise ValueError("a paired comparison needs the same tasks and evaluation examples")
@@ -96,8 +98,12 @@ def _same(targets: np.ndarray, others: np.ndarray) -> bool:
 
 def difference(observed: float, resampled: np.ndarray, level: float = 0.95) -> Difference:
     """The comparison whose difference is `observed`, and `resampled` (resamples,) in every resample."""
-    tails = [(1 + int(tail.sum())) / (len(resampled) + 1) for tail in (resampled <= 0, resampled >= 0)]
-    return Difference(observed, percentiles(resampled, level), min(1.0, 2 * min(tails)))
+    turned = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
+    p = min(1.0, 2 * (1 + turned) / (len(resampled) + 1))
+    spread = float(resampled.std())
+    if turned == 0 and spread > 0:
+        p = min(p, float(2 * norm.sf(abs(resampled.mean()) / spread)))
+    return Difference(observed, percentiles(resampled, level), p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

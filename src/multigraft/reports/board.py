@@ -165,7 +165,7 @@ def caption(rows: Sequence[Row], lines: Sequence[Line]) -> str:
     if len(lines) > 1:
         parts.append("Bold: best of its column, baselines aside.")
     if "≈" in marks:
-        parts.append("≈ best average, or not significantly different from it (95 % paired interval contains 0).")
+        parts.append("≈ best average, or not significantly different from it (paired bootstrap, Holm-corrected).")
     if "?" in marks:
         parts.append("? not compared with the best average.")
     seeds = sorted({len(row.seeds) for row in rows if row.average.stderr is not None})

@@ -14,7 +14,19 @@ from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
 from multigraft.files import write_text
-from multigraft.reports import baselines, certificates, clusters, figures, histories, plots, svg, tables, wordings
+from multigraft.reports import (
+    baselines,
+    certificates,
+    clusters,
+    figures,
+    histories,
+    pareto,
+    plots,
+    sharing,
+    svg,
+    tables,
+    wordings,
+)
 from multigraft.reports.board import board, ordered
 from multigraft.reports.series import over_clusters
 from multigraft.reports.summary import findings
@@ -25,11 +37,22 @@ from multigraft.strategies.results import Difference, Results
 WIDE, NARROW, PANEL = 900, 343, 343  # pixels; a phone of 375 has 343 between its margins
 
 
-def render(results: Results) -> str:
-    """The page as HTML: no scripts but the sorting of its table, no resources from elsewhere."""
+def render(results: Results, unseen: Results | None = None) -> str:
+    """The page as HTML: no scripts but the sorting of its tables, no resources from elsewhere.
+
+    unseen: who answers for tasks that nothing was trained on.
+    """
     rows = [(names(results)[row.id], row) for row in ordered(results)]
     return _page().render(
         results=results,
+        unseen=unseen
+        and {
+            "results": unseen,
+            "board": board(unseen),
+            "findings": findings(unseen),
+            "averages": _both(plots.averages, unseen),
+            "sources": sharing.sources(unseen),
+        },
         board=board(results),
         findings=findings(results),
         averages=_both(plots.averages, results),
@@ -37,7 +60,10 @@ def render(results: Results) -> str:
         by_cluster=plots.by_cluster(results, PANEL),
         series=[_both(partial(_series, name), results) for name in clusters.series(results)],
         key=[(group, *svg.SIGNS[group]) for group in svg.SIGNS if any(row.strategy == group for row in results.rows)],
-        sizes=_both(plots.sizes, results) if any(row.relative != 1 for row in results.rows) else None,
+        sizes=_both(pareto.sizes, results) if any(row.relative != 1 for row in results.rows) else None,
+        times=_both(pareto.times, results) if len(results.rows) > 1 else None,
+        changes=sharing.changes(results),
+        sources=sharing.sources(results),
         draws=histories.draws(results, PANEL),
         curves=histories.curves(results, PANEL),
         wording_head=wordings.HEAD,
@@ -58,9 +84,9 @@ def render(results: Results) -> str:
     )
 
 
-def write(results: Results, path: Path) -> None:
+def write(results: Results, path: Path, unseen: Results | None = None) -> None:
     """Write the page of `results` to `path`, whole or not at all."""
-    write_text(path, render(results))
+    write_text(path, render(results, unseen))
 
 
 def _part(name: str) -> Markup:
@@ -93,9 +119,9 @@ def _task_map(results: Results, width: int) -> Markup:
 def _difference(results: Results, found: Difference) -> tuple[str, ...]:
     name = names(results)
     said = {"higher": "above", "lower": "below", "same": "not significant", "untested": figures.NONE}[verdict(found)]
-    p = "< 0.001" if found.p < 0.001 else figures.number(found.p, 3)
+    ps = ("< 0.001" if p < 0.001 else figures.number(p, 3) for p in (found.p, found.holm))
     a, b = name.get(found.a, found.a), name.get(found.b, found.b)
-    return a, b, figures.signed(found.difference, 2), figures.interval(found.interval, 2) or figures.NONE, p, said
+    return a, b, figures.signed(found.difference, 2), figures.interval(found.interval, 2) or figures.NONE, *ps, said
 
 
 def _yamlable(value: object) -> object:

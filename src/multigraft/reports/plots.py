@@ -10,7 +10,7 @@ from markupsafe import Markup
 from multigraft.reports import baselines, figures
 from multigraft.reports.board import ordered, short_metric
 from multigraft.reports.clusters import GUESSES, clusters, tasks_in
-from multigraft.reports.svg import Scale, drawing, el, mark, short, span, text, x_axis, y_axis
+from multigraft.reports.svg import Scale, drawing, el, mark, short, span, text, x_axis
 from multigraft.reports.verdicts import below_best, names
 from multigraft.strategies.results import Estimate, Results, Row
 
@@ -114,72 +114,3 @@ def _baseline(scale: Scale, name: str, value: float, top: float, bottom: float, 
     anchor = "start" if x < scale.start + 45 else "end" if x > scale.end - 45 else "middle"
     line = el("line", x1=x, x2=x, y1=top, y2=bottom, class_="bar")
     return Markup("").join([line, text(x, y, words, "tick", anchor)])
-
-
-def sizes(results: Results, width: int, height: int = 380) -> Markup:
-    """Average against the parameters that a way needs beyond one model, on a logarithmic axis."""
-    rows = [row for row in ordered(results) if figures.finite(row.average.mean) and figures.finite(row.relative)]
-    beyond = {row.id: row.relative - 1 for row in rows}
-    least = max(min((size for size in beyond.values() if size > 0), default=0.01), 1e-5)
-    most = max(*beyond.values(), least * 10) if rows else 1.0
-    left, right, bottom = 36.0, width - 14.0, height - 44.0
-    x_scale = Scale(least / 2, most * 1.6, left + 6, right, log=True)
-    y_scale = Scale(*span(_extent([_dot(results, row, row.average, False) for row in rows])), bottom, 14.0)
-    parts: list[Markup] = [y_axis(y_scale, left, right, 6), _percent_axis(x_scale, 10.0, bottom)]
-    parts.append(text((left + right) / 2, height - 8.0, "parameters beyond one model (logarithmic)", "tick", "middle"))
-    places = {row.id: (x_scale(max(beyond[row.id], least / 1.6)), y_scale(row.average.mean)) for row in rows}
-    labels = _Labels(left, right, 10.0, bottom, list(places.values()))
-    for row in rows:
-        x, y = places[row.id]
-        words = f"{names(results)[row.id]} {figures.times(row.relative)}"
-        label = words if width > 500 else short(names(results)[row.id], 120)
-        whisker = []
-        if figures.interval(row.average.interval) and row.average.interval:
-            low, high = map(y_scale, row.average.interval)
-            whisker = [el("line", x1=x, x2=x, y1=low, y2=high, class_="whisker thin")]
-        dot = mark(row.strategy, x, y, hollow=below_best(results, row) == "lower", title=words)
-        parts.append(el("g", *whisker, dot, labels.near(x, y, label), class_=f"g-{row.strategy}"))
-    told = "; ".join(
-        f"{names(results)[row.id]} {figures.times(row.relative)}, {figures.number(row.average.mean)}" for row in rows
-    )
-    return drawing(width, height, f"Parameters relative to one model, and average: {told}", *parts)
-
-
-def _percent_axis(scale: Scale, top: float, bottom: float) -> Markup:
-    parts = []
-    for tick in scale.ticks():
-        words = f"+{tick * 100:,.0f} %" if tick >= 0.01 else f"+{tick * 100:g} %"
-        parts.append(el("line", x1=scale(tick), x2=scale(tick), y1=top, y2=bottom, class_="grid"))
-        parts.append(text(scale(tick), bottom + 14, words, "tick", "middle"))
-    return Markup("").join(parts)
-
-
-class _Labels:
-    """Places labels beside their points so that they cover neither points nor one another, as far as there is room."""
-
-    def __init__(
-        self, left: float, right: float, top: float, bottom: float, points: Sequence[tuple[float, float]]
-    ) -> None:
-        self.left, self.right, self.top, self.bottom = left, right, top, bottom
-        self.taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
-
-    def near(self, x: float, y: float, words: str) -> Markup:
-        """The label of the point at x, y, with a thin line to it where it had to go far; nothing where none fits."""
-        length = 6.5 * len(words)
-        for shift in (0, 13, -13, 26, -26, 39, -39, 52, -52, 65, -65, 78, -78, 91, -91, 104, -104):
-            for start, anchor in ((x + 11, "start"), (x - 11 - length, "end")):
-                box = (start, y + shift - 6, start + length, y + shift + 6)
-                inside = box[0] > self.left and box[2] < self.right and box[1] > self.top and box[3] < self.bottom
-                if inside and not any(_overlap(box, other) for other in self.taken):
-                    self.taken.append(box)
-                    side = x + 11 if anchor == "start" else x - 11
-                    label = text(side, y + shift + 4, words, "name", anchor)
-                    lead = el(
-                        "line", x1=x, y1=y, x2=side - (2 if anchor == "start" else -2), y2=y + shift, class_="lead"
-                    )
-                    return Markup("").join([lead, label]) if abs(shift) > 13 else label
-        return Markup("")
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from multigraft.reports import baselines, figures, wordings, zero_shot
+from multigraft.reports import baselines, figures, sharing, wordings, zero_shot
 from multigraft.reports.figures import finite, listing
 from multigraft.reports.verdicts import (
+    LEVEL,
     Finding,
     above,
     below_best,
@@ -25,7 +26,9 @@ from multigraft.strategies.results import Estimate, Results, Row
 def findings(results: Results) -> list[Finding]:
     """The summary of a comparison; questions that the record cannot answer are left out."""
     asked: tuple[Callable[[Results], Finding | None], ...] = (
+        _recommendation,
         _average,
+        sharing.finding,
         _against_separate,
         _against_prompts,
         zero_shot.against_untuned,
@@ -38,6 +41,34 @@ def findings(results: Results) -> list[Finding]:
         _certainty,
     )
     return [found for ask in asked if (found := ask(results))]
+
+
+def _recommendation(results: Results) -> Finding | None:
+    """The smallest of the ways that are not shown to be worse than the best."""
+    top = best(results)
+    rows = [row for row in results.rows if below_best(results, row) == "same" and finite(row.relative)]
+    if top is None or len(results.rows) < 2 or not rows:
+        return None
+    name, small = names(results), min(rows, key=lambda row: (row.parameters, -row.average.mean))
+    quick = min(rows, key=lambda row: row.answer_ms if figures.measured(row.answer_ms) else float("inf"))
+    text = f"{_cost(small)}. "
+    if small is top:
+        text += "It has the best average, and of those that are not significantly below it none is smaller."
+    else:
+        text += (
+            f"The best average has {name[top.id]} ({_cost(top)}), which is not significantly above it; of all "
+            "for which that holds, it is the smallest."
+        )
+    if quick is not small and figures.measured(quick.answer_ms):
+        text += f" The quickest answers of these gives {name[quick.id]} ({_cost(quick)})."
+    return Finding("What to take", name[small.id], text)
+
+
+def _cost(row: Row) -> str:
+    parts = [f"average {figures.estimate(row.average)}", f"{figures.times(row.relative)} one model"]
+    if figures.measured(row.answer_ms):
+        parts.append(f"{figures.milliseconds(row.answer_ms)} ms for one text and all tasks")
+    return ", ".join(parts)
 
 
 def _average(results: Results) -> Finding | None:
@@ -198,8 +229,8 @@ def _certainty(results: Results) -> Finding | None:
     trained = [row for row in results.rows if row.strategy != "untuned"] or results.rows
     counts = sorted({len(row.seeds) for row in trained})
     text = (
-        "Significant means that the 95 % paired bootstrap interval of the difference leaves out 0. It is not corrected "
-        f"for the number of comparisons: with no true difference anywhere, about {0.05 * pairs:.1f} would be. "
+        f"Significant means p below {LEVEL} in a paired bootstrap, corrected for all {pairs} pairs by Holm's method: "
+        "with no true difference anywhere, the chance of calling any one significant is 5 %. "
         f"Seeds per way: {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}."
     )
     if counts[0] == 1:

@@ -9,6 +9,7 @@ from multigraft.reports import figures
 from multigraft.reports.figures import finite, listing
 from multigraft.strategies.results import Difference, Estimate, Results, Row
 
+LEVEL = 0.05  # of significance
 Verdict = Literal["higher", "lower", "same", "untested"]
 
 
@@ -50,13 +51,17 @@ def difference(results: Results, a: str, b: str) -> Difference | None:
             return found
         if (found.a, found.b) == (b, a):
             low, high = found.interval
-            return Difference(a=a, b=b, difference=-found.difference, interval=(-high, -low), p=found.p)
+            return found.model_copy(update={"a": a, "b": b, "difference": -found.difference, "interval": (-high, -low)})
     return None
 
 
 def verdict(found: Difference | None) -> Verdict:
-    """How a compares with b: `same` when the 95 % interval contains 0."""
-    return side(found.interval if found else None)
+    """How a compares with b: `same` when p, adjusted for the number of comparisons, is 0.05 or more."""
+    if found is None or not finite(found.difference):
+        return "untested"
+    if found.holm >= LEVEL:
+        return "same"
+    return "higher" if found.difference > 0 else "lower"
 
 
 def side(interval: tuple[float, float] | None) -> Verdict:

@@ -18,19 +18,25 @@ Announce = Callable[[str], None]
 
 
 def compare(
-    recipe: Comparison, folder: Path, *, announce: Announce = lambda line: None, quiet: bool = False
+    recipe: Comparison,
+    folder: Path,
+    *,
+    root: Path | None = None,
+    announce: Announce = lambda line: None,
+    quiet: bool = False,
 ) -> Results:
     """Run what is not finished in `folder` yet, and write `folder/results.json`.
 
     Rows share the data and the seeds, and the number of rows drawn where they do not say otherwise. Runs are kept
     under `folder/runs/KEY/seed-N`; two processes may work on different seeds of one folder at the same time.
-    `announce` is told of every run. Raises UserError for a row that cannot be run, before the first run starts.
+    What runs have in common, such as experts, is kept in `root`, by default the same folder. `announce` is told of
+    every run. Raises UserError for a row that cannot be run, before the first run starts.
     """
     rows = recipe.resolved()
     before = _results_of(recipe, folder)
     if before is not None:
         return before
-    strategy = STRATEGIES.get(recipe.strategy)(folder)
+    strategy = STRATEGIES.get(recipe.strategy)(root or folder)
     places = {(row.key(), seed): run_folder(folder, row, seed) for _, row in rows for seed in seeds_of(recipe, row)}
     todo = [
         (label, row, seed)

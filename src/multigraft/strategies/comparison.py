@@ -50,6 +50,11 @@ class RunRecipe(Record, ABC):
         """Is the backbone trained?"""
 
     @property
+    def apart(self) -> bool:
+        """Has each task only what its own rows taught?"""
+        return False
+
+    @property
     @abstractmethod
     def method_name(self) -> str | None:
         """The task module; None without one."""

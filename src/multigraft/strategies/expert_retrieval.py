@@ -30,11 +30,13 @@ from multigraft.strategies.whole import WholeOutcome
 
 @dataclass(frozen=True)
 class Answered:
-    """How a run answers for one target, with how many experts at once, and what was trained for it, by folder."""
+    """How a run answers for one target, with how many experts at once, what was trained for it, by folder, and of it
+    what was chosen."""
 
     answers: Templated
     experts: int
     trained: Mapping[Path, Outcome | WholeOutcome]
+    chosen: tuple[str, ...] = ()
 
 
 class ExpertRetrieval(ExpertStrategy):
@@ -130,18 +132,20 @@ class ExpertRetrieval(ExpertStrategy):
         experts = pool.parcels(sources)
         if recipe.use == "oracle":
             crossed = pool.crossing.cross(experts, [target])[target]
-            return Answered(cross_fitted(list(crossed.values())), 1, trained)
+            best = max(crossed, key=lambda name: float(crossed[name].answers().scores().mean()))
+            return Answered(cross_fitted(list(crossed.values())), 1, trained, (best,))
         if recipe.use == "per_input":
             crossed = pool.crossing.cross(experts, [target])[target]
             k = min(recipe.k or len(experts), len(experts))
             return Answered(mixed(list(crossed.values()), pool.nearness(target, experts, k)), k, trained)
         ranked = self._ranked(recipe, pool, target, experts, sources)[: recipe.k or len(experts)]
+        chosen = tuple(expert.name for expert in ranked) if recipe.by is not None else ()
         if recipe.use == "merge" and len(ranked) > 1:
             ranked = [pool.merged(ranked, f"merge-of-{len(ranked)}")]
         crossed = pool.crossing.cross(ranked, [target])[target]
         first = crossed[ranked[0].name]
         if recipe.use == "mixture":
-            return Answered(mixed([crossed[expert.name] for expert in ranked]), len(ranked), trained)
+            return Answered(mixed([crossed[expert.name] for expert in ranked]), len(ranked), trained, chosen)
         if recipe.abstain is not None:
             if recipe.abstain == "multitask":
                 other, more = self._multitask(pool, target, sources)
@@ -149,8 +153,8 @@ class ExpertRetrieval(ExpertStrategy):
             else:
                 other = pool.crossing.bare([target])[target]
             if first.confidence(other) < recipe.least_confidence:
-                first = other
-        return Answered(first.answers(), 1, trained)
+                first, chosen = other, (recipe.abstain,)
+        return Answered(first.answers(), 1, trained, chosen)
 
     def _multitask(
         self, pool: Pool, target: str, sources: Sequence[str]
@@ -201,6 +205,7 @@ class ExpertRetrieval(ExpertStrategy):
             ledger=_ledger(trained),
             draws={},
             curve={},
+            learned_from={target: one.chosen for target, one in found.items() if one.chosen},
         )
 
 

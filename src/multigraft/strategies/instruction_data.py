@@ -29,8 +29,11 @@ class Worded:
 def training_tasks(recipe: InstructionRecipe, suite: Suite, certificate: Certificate | None) -> list[Task]:
     """The tasks to tune on, in the suite's order: those of the certificate, or without one all with training rows.
 
-    Raises UserError for an unknown cluster, and when none is left.
+    Raises UserError for an unknown cluster or task, and when none is left.
     """
+    for name in recipe.unseen:
+        if name not in suite.tasks:
+            raise unknown("task", name, suite.tasks, where="unseen")
     for cluster in recipe.train_clusters or ():
         if cluster not in suite.clusters:
             raise unknown("cluster", cluster, suite.clusters, where="train_clusters")
@@ -38,6 +41,7 @@ def training_tasks(recipe: InstructionRecipe, suite: Suite, certificate: Certifi
         task
         for task in suite.tasks.values()
         if (task.name in certificate.trained_on if certificate else "train" in task.split_names())
+        and task.name not in recipe.unseen
         and (recipe.train_clusters is None or set(recipe.train_clusters).intersection(task.clusters))
     ]
     if not chosen:

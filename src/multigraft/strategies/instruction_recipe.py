@@ -50,7 +50,8 @@ class InstructionRecipe(RunRecipe):
     train_clusters: tuple[str, ...] | None = Field(
         None, min_length=1, description="of what may be trained on, only the tasks of these clusters"
     )
-    seen: bool = Field(False, description="where nothing is held out: score the tasks that were trained on")
+    unseen: tuple[str, ...] = Field((), description="tasks that are not trained on, and scored unless 'seen' is said")
+    seen: bool = Field(False, description="where nothing is held out: score the tasks that are trained on")
     untuned: bool = Field(False, description="ask the backbone as it is; nothing is trained")
     examples: PositiveInt = Field(30_000, description="at most this many training rows of each task")
     dev_examples: int = Field(
@@ -73,7 +74,7 @@ class InstructionRecipe(RunRecipe):
     shots: int = Field(0, ge=0, description="solved examples before each scored question")
     text: TextSettings = TextSettings()
 
-    equal: ClassVar[frozenset[str]] = RunRecipe.equal | {"hold_out"}
+    equal: ClassVar[frozenset[str]] = RunRecipe.equal | {"hold_out", "unseen"}
 
     @field_validator("method", mode="before")
     @classmethod
@@ -87,8 +88,8 @@ class InstructionRecipe(RunRecipe):
 
     @model_validator(mode="after")
     def _seen_or_not(self) -> InstructionRecipe:
-        if self.seen and self.hold_out:
-            raise ValueError("'seen' is for recipes without 'hold_out'")
+        if (self.seen or self.unseen) and self.hold_out:
+            raise ValueError("'seen' and 'unseen' are for recipes without 'hold_out'")
         return self
 
     @field_validator("hold_out")
@@ -144,7 +145,10 @@ class InstructionRecipe(RunRecipe):
 
     def model_key(self) -> str:
         """Name of the folder of the trained models: recipes that only ask otherwise have the same."""
-        return digest(self.model_dump(mode="json", exclude={"seed", "hold_out", "one_model", *ASKED}))
+        values = self.model_dump(mode="json", exclude={"seed", "hold_out", "one_model", "seen", *ASKED})
+        if self.tasks is not None:  # what is trained on is all that matters
+            values |= {"tasks": [name for name in self.tasks if name not in self.unseen], "unseen": []}
+        return digest(values)
 
     def series(self) -> str | None:
         return None if self.untuned else digest(self.model_dump(mode="json", exclude={"seed", "train_clusters"}))

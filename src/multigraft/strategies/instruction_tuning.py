@@ -244,7 +244,9 @@ def _overlapping(recipe: InstructionRecipe, part: Part) -> dict[str, tuple[int, 
 
 def _tested(recipe: InstructionRecipe, suite: Suite, clusters: Sequence[str]) -> list[Task]:
     if recipe.seen:
-        return [task for task in suite.tasks.values() if "train" in task.split_names()]
+        return training_tasks(recipe, suite, None)
+    if recipe.unseen:
+        return [task for task in suite.tasks.values() if task.name in recipe.unseen]
     return [task for task in suite.tasks.values() if set(clusters).intersection(task.clusters)]
 
 

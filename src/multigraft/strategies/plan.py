@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multigraft.backbones.load import load_backbone
-from multigraft.errors import UserError
-from multigraft.strategies.costs import measure
+from multigraft.errors import UserError, unknown
+from multigraft.strategies.costs import Cost, measure
 from multigraft.tasks.suite import Suite
 from multigraft.tasks.task import Task
 
@@ -25,39 +25,52 @@ EXAMPLES = 2000  # training rows of each task
 EPOCHS = 2  # parts of a run, after which it is scored
 SHARE = 0.8  # of the budget that the estimate may fill: the rest is for what is not estimated
 LORA = {"name": "lora", "rank": 8}
-PROMPT = {"name": "soft_prompt", "length": 20}
+PROMPT_LENGTH = 20
+PROMPT = {"name": "soft_prompt", "length": PROMPT_LENGTH}
 
 
 class Way(NamedTuple):
-    """A row of the comparison, and the kind of cost that a row of data has in it."""
+    """A row of the comparison, and the kind of cost that a row of data has in it; None where it trains nothing."""
 
     row: dict[str, Any]
-    training: str
+    training: str | None
 
 
 class Plan(NamedTuple):
     """What is to be run, and what it should take."""
 
     recipe: dict[str, Any]
+    unseen: dict[str, Any] | None  # who answers for tasks that nothing is trained on; None without any
     rows: int  # of each task that every way draws
     seconds: float
     left_out: dict[str, str]  # tasks of the suite that are not compared, and why
 
 
+class Choice(NamedTuple):
+    """Tasks of a suite: to train on and to score, to score only, and the others with what is wrong with them."""
+
+    seen: list[Task]
+    unseen: list[Task]
+    left_out: dict[str, str]
+
+
 def encoder_ways(tasks: int) -> list[Way]:
     """The ways of an encoder; transfer and mixtures need other tasks to learn from."""
-    multitask, prompts, experts = ({"strategy": name} for name in ("multitask", "prompt_transfer", "expert_retrieval"))
+    multitask, prompts = {"strategy": "multitask"}, {"strategy": "prompt_transfer"}
+    experts = {"strategy": "expert_retrieval", "method": LORA, "leave_out": "nothing"}
     mixed = {"batches": "mixed"}
     several = [
         Way({**multitask, "method": "heads_only", "training": mixed}, "tuned"),
         Way({**multitask, "method": "low_rank", "training": mixed}, "tuned"),
         Way({**prompts, "method": PROMPT, "transfer": {"by": "text"}}, "prompt"),
-        Way({**experts, "method": LORA, "use": "multitask", "leave_out": "nothing"}, "expert"),
+        Way({**experts, "use": "multitask"}, "expert"),
+        Way({**experts, "use": "select", "by": "roe"}, None),
+        Way({**experts, "use": "merge", "k": None}, None),
     ]
     return [
         Way({**multitask, "separate": True, "method": "heads_only"}, "tuned"),
         Way({**prompts, "method": PROMPT}, "prompt"),
-        Way({**experts, "method": LORA, "use": "own", "leave_out": "nothing"}, "expert"),
+        Way({**experts, "use": "own"}, "expert"),
         *(several if tasks > 1 else []),
     ]
 
@@ -66,57 +79,88 @@ def word_ways(backbone: str) -> list[Way]:
     """Instruction tuning of a text-to-text backbone."""
     row = {
         "strategy": "instruction_tuning", "backbone": {"name": backbone}, "seen": True,
-        "score_templates": "no template", "templates": "no template", "text": {"max_input": 128, "max_target": 16},
+        "score_templates": "no template", "templates": "no template", "dev_examples": 0,
+        "text": {"max_input": 128, "max_target": 16},
     }  # fmt: skip
     return [Way(row, "words")]
 
 
-def choose_tasks(suite: Suite, unseen: Sequence[str]) -> tuple[list[Task], dict[str, str]]:
+def unseen_ways(seen: Sequence[str], unseen: Sequence[str], words: str | None) -> list[Way]:
+    """Who answers for a task that nothing was trained on: experts of others, and instructions zero-shot."""
+    experts = {"strategy": "expert_retrieval", "method": LORA, "leave_out": "nothing", "sources": list(seen),
+               "targets": list(unseen)}  # fmt: skip
+    several: list[dict[str, Any]] = [
+        {"use": "select", "by": "roe"},
+        {"use": "select", "by": "two_stage"},
+        {"use": "mixture", "by": "few_shot_loss", "k": 3},
+        {"use": "merge", "k": None},
+        {"use": "multitask"},
+        {"use": "oracle"},
+    ]
+    uses = [{"use": "backbone"}, *(several if len(seen) > 1 else [{"use": "select", "by": "roe"}])]
+    told = [{**way.row, "seen": False} for way in word_ways(words)] if words else []
+    return [
+        *(Way({**experts, **use}, None) for use in uses),
+        *(Way({**row, **untuned}, "words") for row in told for untuned in ({"untuned": True}, {})),
+    ]
+
+
+def choose_tasks(suite: Suite, wanted: Sequence[str], unseen: Sequence[str]) -> Choice:
     """Tasks that every way can answer and that have rows to train on and to score, and why others are left out.
 
-    Raises UserError when there is none, and for an unseen task that is not there.
+    wanted, unseen: names of tasks, or of clusters; where none are wanted, all are. Raises UserError when none is left
+    to train on, for a name that is not there, and for one that cannot be scored.
     """
-    if unseen:
-        suite.subset(unseen)
-    chosen, out = [], {}
+    for option, names in (("--task", wanted), ("--unseen", unseen)):
+        for name in names:
+            if name not in suite.tasks and name not in suite.clusters:
+                raise unknown("task or cluster", name, [*suite.tasks, *suite.clusters], where=option)
+    found = Choice([], [], {})
     for name, task in suite.tasks.items():
+        if wanted and not {name, *task.clusters} & {*wanted, *unseen}:
+            continue
         splits = task.split_names()
         if task.output.kind == "text":
-            out[name] = "answered with a text, which heads do not write"
+            found.left_out[name] = "answered with a text, which heads do not write"
         elif "train" not in splits or not {"validation", "test"} & set(splits):
-            out[name] = "lacks training rows, or rows to score"
-        elif name in unseen:
-            out[name] = "unseen"
+            found.left_out[name] = "lacks training rows, or rows to score"
         else:
-            chosen.append(task)
-    if not chosen:
-        reasons = "; ".join(f"{name}: {why}" for name, why in out.items())
-        raise UserError(f"no task to compare: {reasons}", where=suite.name, fix="give a suite with labelled rows")
-    return chosen, out
+            (found.unseen if {name, *task.clusters} & set(unseen) else found.seen).append(task)
+    for name in unseen:
+        if not any(name in (task.name, *task.clusters) for task in found.unseen):
+            raise UserError(f"{name!r} {found.left_out.get(name, 'has no task to score')}", where="--unseen",
+                            fix="name another task")  # fmt: skip
+    if not found.seen:
+        reasons = "; ".join(f"{name}: {why}" for name, why in found.left_out.items())
+        raise UserError(f"no task to train on{f': {reasons}' if reasons else ''}", where=suite.name,
+                        fix="give a suite with labelled rows")  # fmt: skip
+    return found
 
 
 def make_plan(
-    suite: Suite, place: str, budget: float, *, backbone: str, words: str | None, unseen: Sequence[str] = ()
-) -> Plan:
+    suite: Suite, place: str, budget: float, *, backbone: str, words: str | None, wanted: Sequence[str] = (),
+    unseen: Sequence[str] = (),
+) -> Plan:  # fmt: skip
     """The plan for a budget in seconds. place: how the suite is named in recipes.
 
-    words: a text-to-text backbone for instruction tuning. Raises UserError when even the shortest run does not fit.
+    words: a text-to-text backbone for instruction tuning. wanted, unseen: as in `choose_tasks`. Raises UserError as it
+    does, and when even the shortest run does not fit.
     """
-    tasks, left_out = choose_tasks(suite, unseen)
+    chosen = choose_tasks(suite, wanted, unseen)
     if load_backbone(backbone, pretrained=False).writes:
         raise UserError(
             f"{backbone} is no encoder", where="--backbone", fix="name it with --words, and an encoder here"
         )
+    tasks = [*chosen.seen, *chosen.unseen]
+    names, new = [task.name for task in chosen.seen], [task.name for task in chosen.unseen]
     length = _length(tasks, backbone)
-    cost = measure(tasks, backbone, words, length, LORA, PROMPT)
-    ways = [*encoder_ways(len(tasks)), *(word_ways(words) if words else [])]
+    cost = measure(chosen.seen, backbone, words, length, LORA, PROMPT)
+    ways = [*encoder_ways(len(names)), *(word_ways(words) if words else [])]
     split = "test" if all("test" in task.split_names() for task in tasks) else "validation"
-    rows = np.mean([len(task.examples("train", EXAMPLES)) for task in tasks])
+    rows = float(np.mean([len(task.examples("train", EXAMPLES)) for task in chosen.seen]))
     for scored in (SCORED, FEWEST):
-        # Every way is scored on as many rows after each part of its run, and then on the scored ones.
-        answers = sum(cost.answer_words if way.training == "words" else cost.answer for way in ways)
-        fixed = len(tasks) * scored * (EPOCHS + 1) * answers
-        each = len(tasks) * sum(getattr(cost, way.training) for way in ways)
+        fixed = scored * (len(names) * _answers(cost, ways) + len(new) * _answers_unseen(cost, len(names), words))
+        each = len(names) * sum(getattr(cost, way.training) for way in ways if way.training)
         steps = int((SHARE * budget - fixed) / each / BATCH)
         if steps >= LEAST:
             break
@@ -124,22 +168,54 @@ def make_plan(
         need = (fixed + each * BATCH * LEAST) / SHARE
         raise UserError(f"{len(tasks)} tasks take {need / 60:.0f} minutes at least on this machine", where="--budget",
                         fix="give more time, or fewer tasks with --task")  # fmt: skip
-    passes = max(LEAST, int(PASSES * rows / BATCH))
-    steps = min(steps, MOST, passes)
-    recipe = _recipe(place, [task.name for task in tasks], ways, steps, scored, split, backbone, length)
-    return Plan(recipe, steps * BATCH, fixed + each * BATCH * steps, left_out)
+    steps = min(steps, MOST, max(LEAST, int(PASSES * rows / BATCH)))
+    common = _common(place, steps, scored, split, length)
+    recipe = {"title": "All ways of sharing", "tasks": names, **common, "rows": _rows(ways, names, backbone, common)}
+    others = None
+    if new:
+        rows_unseen = _rows(unseen_ways(names, new, words), names, backbone, common)
+        for row in rows_unseen:
+            row |= {"unseen": new} if row["strategy"] == "instruction_tuning" else {}
+        others = {"title": "Unseen tasks", "tasks": [*names, *new], **common, "rows": rows_unseen}
+    return Plan(recipe, others, steps * BATCH, fixed + each * BATCH * steps, chosen.left_out)
 
 
-def _recipe(
-    place: str, tasks: list[str], ways: Sequence[Way], steps: int, scored: int, split: str, backbone: str, length: int
-) -> dict[str, Any]:
-    """All ways as one recipe; a run on all tasks at once is as many steps longer."""
-    epochs = min(EPOCHS, steps)
-    rows = []
+def _answers(cost: Cost, ways: Sequence[Way]) -> float:
+    """Seconds to score a row of one task in all ways: after each part of a run, and at its end."""
+    return sum(
+        cost.answer_words if way.training == "words" else cost.answer * (EPOCHS + 1 if way.training else 1)
+        for way in ways
+    )
+
+
+def _answers_unseen(cost: Cost, experts: int, words: str | None) -> float:
+    """Seconds to score a row of an unseen task: by every expert, by a merge and the backbone, and in words twice."""
+    return cost.answer * (experts + 3) + (2 * cost.answer_words if words else 0.0)
+
+
+def _common(place: str, steps: int, scored: int, split: str, length: int) -> dict[str, Any]:
+    """What all rows share."""
+    return {
+        "strategy": "several",
+        "suite": place,
+        "examples": EXAMPLES,
+        "scored_examples": scored,
+        "score_on": split,
+        "seeds": [0],
+        "training": {
+            "steps": steps, "epochs": min(EPOCHS, steps), "batch_size": BATCH, "max_length": length,
+            "learning_rate": 1e-4, "module_learning_rate": 1e-3, "head_learning_rate": 1e-3, "checkpoint_seconds": 20,
+        },
+    }  # fmt: skip
+
+
+def _rows(ways: Sequence[Way], tasks: Sequence[str], backbone: str, common: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows with their training; a run on all tasks at once is as many steps longer."""
+    steps, rows = common["training"]["steps"], []
     for way in ways:
         row = dict(way.row)
         together = row["strategy"] in ("multitask", "instruction_tuning")
-        training: dict[str, Any] = {"steps": steps * (len(tasks) if together else 1), "epochs": epochs}
+        training: dict[str, Any] = {"steps": steps * (len(tasks) if together else 1)}
         if row["strategy"] == "prompt_transfer":
             training |= {"optimizer": "adafactor", "module_learning_rate": 0.3, "decay": "constant", "warmup": 0.0}
             training |= {"weight_decay": 1e-5, "clip": None}
@@ -147,33 +223,19 @@ def _recipe(
             row["backbone"] = {"name": backbone, "pooling": "mean"}
         if row["strategy"] in ("prompt_transfer", "expert_retrieval"):
             training |= {"part_positions": 8192}
-            row["dev_examples"] = scored
+            row["dev_examples"] = common["scored_examples"]
         row["training"] = {**training, **row.get("training", {})}
         rows.append(row)
-    return {
-        "title": "All ways of sharing",
-        "strategy": "several",
-        "suite": place,
-        "tasks": tasks,
-        "examples": EXAMPLES,
-        "scored_examples": scored,
-        "score_on": split,
-        "seeds": [0],
-        "training": {
-            "steps": steps, "epochs": epochs, "batch_size": BATCH, "max_length": length, "learning_rate": 1e-4,
-            "module_learning_rate": 1e-3, "head_learning_rate": 1e-3, "checkpoint_seconds": 20,
-        },
-        "rows": rows,
-    }  # fmt: skip
+    return rows
 
 
 def _length(tasks: Sequence[Task], backbone: str) -> int:
-    """Tokens that nine of ten rows have at most, in steps of 16, from 32 to 256."""
-    tokenizer = load_backbone(backbone, pretrained=False).tokenizer
-    lengths = []
+    """Tokens that nine of ten rows have at most, in steps of 16, from 32 to 256 or to what a prompt leaves room for."""
+    loaded, lengths = load_backbone(backbone, pretrained=False), []
+    tokenizer, room = loaded.tokenizer, loaded.max_length - PROMPT_LENGTH
     for task in tasks:
         for row in task.examples("train", 50):
             options = max((len(tokenizer(option)["input_ids"]) for option in row.choices), default=0)
             by_row = task.output.kind == "choice" and task.output.choices is None
             lengths.append(len(tokenizer(" ".join(row.inputs))["input_ids"]) + (options if by_row else 0))
-    return int(np.clip(16 * np.ceil(np.quantile(lengths, 0.9) / 16), 32, 256))
+    return min(room, int(np.clip(16 * np.ceil(np.quantile(lengths, 0.9) / 16), 32, 256)))

@@ -123,6 +123,10 @@ class PromptRecipe(ExpertRecipe):
         return "prompt" if self.transfer is None else "transfer"
 
     @property
+    def apart(self) -> bool:
+        return self.transfer is None and not self.multitask
+
+    @property
     def method_name(self) -> str | None:
         return None if self.tuned else str(self.method["name"])
 
@@ -137,7 +141,7 @@ class PromptRecipe(ExpertRecipe):
 
     def experts_key(self) -> str:
         """Name of the folder of trained prompts: recipes that only use them otherwise have the same."""
-        mine = {"seed", "targets", "sources", "transfer", "tune", "multitask", "bank_size", "strategy"}
+        mine = {"seed", "tasks", "targets", "sources", "transfer", "tune", "multitask", "bank_size", "strategy"}
         return digest(self.model_dump(mode="json", exclude=mine))
 
     def slug(self) -> str:

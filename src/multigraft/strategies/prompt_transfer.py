@@ -10,7 +10,7 @@ from typing import ClassVar
 from multigraft.errors import UserError, unknown
 from multigraft.evaluation.template_statistics import Templated
 from multigraft.library.similarity import TENSOR, embeddings, similarities
-from multigraft.library.transfer import successive_halving
+from multigraft.library.transfer import successive_halving, top
 from multigraft.methods.base import parse_method
 from multigraft.strategies.answering import TEXT, Answering, HeadAnswering, WordAnswering, answering
 from multigraft.strategies.cards import write_experts
@@ -28,10 +28,12 @@ MEASURE = "average_tokens"
 
 @dataclass(frozen=True)
 class Answered:
-    """How a run answers for one target: what with, which is the first part, and all that was trained on the way."""
+    """How a run answers for one target: what with, which is the first part, and all that was trained on the way; and
+    the sources that were chosen."""
 
     answers: Templated
     parts: list[Trained | Whole]
+    sources: tuple[str, ...] = ()
 
 
 class PromptTransfer(ExpertStrategy):
@@ -133,6 +135,7 @@ class PromptTransfer(ExpertStrategy):
             ledger={target: _drawn(target, one.parts[0]) for target, one in found.items()},
             draws={},
             curve={},
+            learned_from={target: one.sources for target, one in found.items() if one.sources},
             heads=not recipe.tuned and isinstance(asked, HeadAnswering),
         )
 
@@ -152,13 +155,14 @@ def _prompted(recipe: PromptRecipe, prompts: Prompts, target: str) -> Answered:
         return Answered(own.answers(), [own])
     if transfer.source is not None:
         expert = prompts.from_sources(target, [transfer.source])[transfer.source]
-        return Answered(expert.answers(), [expert, _source(prompts, transfer.source)])
+        return Answered(expert.answers(), [expert, _source(prompts, transfer.source)], (transfer.source,))
     assert transfer.by is not None
     k = transfer.k or len(others)
     scores = prompts.ranking(target, others, transfer.by)
     ranked: list[Trained | Whole] = list(prompts.own([target, *others]).values())
     chosen, tried = prompts.used(target, scores, transfer.use, k)
-    return Answered(chosen.answers(), [chosen, *tried, *ranked])
+    sources = top(scores, k) if transfer.use in ("average", "mixture") else chosen.outcome.parents
+    return Answered(chosen.answers(), [chosen, *tried, *ranked], tuple(sources))
 
 
 def _drawn(target: str, part: Trained | Whole) -> dict[str, float]:

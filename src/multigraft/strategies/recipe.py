@@ -62,6 +62,10 @@ class Recipe(RunRecipe):
         return "shared" if self.method["name"] == "heads_only" else "module"
 
     @property
+    def apart(self) -> bool:
+        return self.separate
+
+    @property
     def backbone_name(self) -> str:
         return self.backbone.name
 

@@ -12,7 +12,7 @@ import numpy as np
 from multigraft.evaluation.baselines import bag_of_words, majority
 from multigraft.evaluation.contamination import clean_score
 from multigraft.evaluation.metrics import average, score
-from multigraft.evaluation.statistics import Resampled, interval, mean_stderr, paired
+from multigraft.evaluation.statistics import Resampled, holm, interval, mean_stderr, paired
 from multigraft.evaluation.template_statistics import Templated, resample_templates, summarise
 from multigraft.evaluation.templated import chance, targets_of
 from multigraft.runinfo import machine
@@ -25,6 +25,7 @@ from multigraft.strategies.results import (
     Estimate,
     Results,
     Row,
+    TaskDifference,
     TaskSummary,
     Wordings,
 )
@@ -54,6 +55,7 @@ def record(recipe: Comparison, strategy: Strategy, runs: Runs) -> Results:
             _row(label, row, folders, tasks, answers[row.key()], found[row.key()]) for label, row, folders in runs
         ),
         differences=tuple(_differences(found)),
+        by_task=tuple(_task_differences([row for _, row, _ in runs], [task.name for task in tasks], found)),
         held_out=strategy.held_out([row for _, row, _ in runs]),
         task_map=strategy.task_map([row for _, row, _ in runs]),
     )
@@ -116,6 +118,7 @@ def _row(
         clean={task: _clean(one, results, task) for task, one in answers.items() if task in first.overlapping},
         tuning_clusters=first.tuning_clusters,
         heads=first.heads,
+        learned_from=first.learned_from,
         series=recipe.series(),
     )
 
@@ -168,6 +171,27 @@ def _clean(answers: Templated, results: Sequence[RunResult], task: str) -> Clean
 
 
 def _differences(found: Mapping[str, Resampled]) -> Iterator[Difference]:
-    """All pairs of rows, each tested by itself: whoever looks at many has to adjust for that (`statistics.holm`)."""
-    for a, b in itertools.combinations(found, 2):
-        yield Difference(a=a, b=b, **paired(found[a], found[b])._asdict())
+    """All pairs of rows."""
+    pairs = list(itertools.combinations(found, 2))
+    tests = [paired(found[a], found[b]) for a, b in pairs]
+    for (a, b), test, adjusted in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
+        yield Difference(a=a, b=b, **test._asdict(), holm=adjusted)
+
+
+def _task_differences(
+    rows: Sequence[RunRecipe], tasks: Sequence[str], found: Mapping[str, Resampled]
+) -> Iterator[TaskDifference]:
+    """Every way that lets tasks share against one of its kind that does not, task by task."""
+    pairs = [(row.key(), beside.key()) for row in rows if (beside := _without_sharing(row, rows)) is not None]
+    cases = [(task, a, b) for a, b in pairs for task in tasks]
+    tests = [paired(found[a].only([task]), found[b].only([task])) for task, a, b in cases]
+    for (task, a, b), test, adjusted in zip(cases, tests, holm([test.p for test in tests]), strict=True):
+        yield TaskDifference(task=task, a=a, b=b, **test._asdict(), holm=adjusted)
+
+
+def _without_sharing(row: RunRecipe, rows: Sequence[RunRecipe]) -> RunRecipe | None:
+    """The way of the same kind in which a task has only what its own rows taught; None for such a way itself."""
+    if row.apart or row.group == "untuned":
+        return None
+    alike = [one for one in rows if one.apart and one.strategy == row.strategy]
+    return next((one for one in alike if one.tuned == row.tuned), alike[0] if alike else None)

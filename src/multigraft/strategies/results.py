@@ -112,6 +112,7 @@ class Row(Record):
     clean: dict[str, Clean] = Field(default_factory=dict)  # per task whose rows were looked for in the training texts
     tuning_clusters: int | None = None  # clusters that were trained on
     heads: bool = False  # are an encoder's heads trained on the frozen backbone, beside what the label says
+    learned_from: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # per task: chosen sources, first seed
     series: str | None = None  # rows of one series differ in the clusters they were trained on, and in no setting else
 
 
@@ -130,7 +131,14 @@ class Difference(Record):
     b: str
     difference: float  # a - b, per cent points
     interval: tuple[float, float]  # 95 %, paired bootstrap
-    p: float  # two-sided
+    p: float  # two-sided, of this pair by itself
+    holm: float  # p adjusted for all pairs of the comparison (Holm 1979)
+
+
+class TaskDifference(Difference):
+    """The same on one task; adjusted for all tasks and ways that are held against one without other tasks."""
+
+    task: str
 
 
 class Results(Record):
@@ -146,5 +154,6 @@ class Results(Record):
     tasks: tuple[TaskSummary, ...]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
+    by_task: tuple[TaskDifference, ...] = ()  # a shares with other tasks, b does not
     held_out: tuple[HeldOut, ...] = ()
     task_map: TaskMap | None = None

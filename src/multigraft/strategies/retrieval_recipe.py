@@ -101,6 +101,10 @@ class RetrievalRecipe(ExpertRecipe):
         return "untuned" if self.use == "backbone" else "shared" if self.use == "multitask" else "expert"
 
     @property
+    def apart(self) -> bool:
+        return self.use == "own"
+
+    @property
     def method_name(self) -> str | None:
         return None if self.use == "backbone" else str(self.method["name"])
 
@@ -114,8 +118,8 @@ class RetrievalRecipe(ExpertRecipe):
 
     def experts_key(self) -> str:
         """Name of the folder of trained experts: recipes that only use them otherwise have the same."""
-        mine = {"seed", "targets", "sources", "leave_out", "use", "by", "k", "bank_size", "strategy", "abstain",
-                "least_confidence"}  # fmt: skip
+        mine = {"seed", "tasks", "targets", "sources", "leave_out", "use", "by", "k", "abstain", "least_confidence",
+                "bank_size", "strategy"}  # fmt: skip
         return digest(self.model_dump(mode="json", exclude=mine))
 
     def slug(self) -> str:

@@ -38,6 +38,8 @@ class RunResult(Record):
     # Per task: scored rows that a training text gives away.
     overlapping: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     tuning_clusters: int | None = None
+    # Per task: the source tasks or experts that were chosen for it.
+    learned_from: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     heads: bool = False  # were an encoder's heads trained on the frozen backbone
 
 

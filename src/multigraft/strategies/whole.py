@@ -123,9 +123,10 @@ def _keep(folder: Path, model: Model, outcome: WholeOutcome, answers: Mapping[st
     with new_folder(folder / "result") as new:
         if scored:
             write_answers(new, answers)
-        else:
-            shared = dict(model.shared()) if model.tuned else model.bank.stack.expert(model.bank.stack.names[0])
-            write_tensors(new / "shared.safetensors", shared)
+        if not model.tuned:
+            write_tensors(new / "shared.safetensors", model.bank.stack.expert(model.bank.stack.names[0]))
+        elif not scored:  # a whole backbone, which is kept only for others to start from
+            write_tensors(new / "shared.safetensors", dict(model.shared()))
         write_json(new / "whole.json", outcome.model_dump(mode="json"))
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     (folder / "best.safetensors").unlink(missing_ok=True)

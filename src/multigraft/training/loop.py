@@ -21,6 +21,7 @@ from multigraft.mixing.ledger import Ledger
 from multigraft.mixing.sampler import Draw, Sampler
 from multigraft.training.checkpoint import load_checkpoint, save_checkpoint
 from multigraft.training.kept import keep_states
+from multigraft.training.memory import out_of_memory
 from multigraft.training.monitor import Monitor
 from multigraft.training.objective import Objective
 from multigraft.training.optimizers import Optimizers
@@ -125,6 +126,7 @@ class _Run:
         model.to(self.accelerator.device)  # type: ignore[attr-defined]
         self.model, self.objective, self.sampler, self.ledger = model, objective, sampler, ledger
         self.settings, self.hooks, self.monitor = settings, hooks, monitor
+        self.limit = settings.part_positions
         self.checkpoint = folder / "checkpoint"
         self.optimizers = Optimizers(model, settings)
         self.progress = _resume(self.checkpoint, model, self.optimizers, sampler, ledger)
@@ -134,8 +136,28 @@ class _Run:
             self.kept = keep_states(model, objective, sampler, settings.precision, self.accelerator.device, folder)
 
     def step(self, draw: Draw, factor: float) -> float:
-        """One optimizer step; gives the mean loss of all processes."""
+        """One optimizer step; gives the mean loss of all processes.
+
+        A step that finds no memory is taken again in smaller parts, as are all after it. Raises UserError where there
+        is none for a single row.
+        """
+        while True:
+            try:
+                total, parts = self._gradient(draw)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or self.accelerator.num_processes > 1:
+                    raise
+            self._take_less(draw)
+        for part in parts:
+            _record(self.ledger, self.objective, draw, part)
+        self.optimizers.step(self.objective.experts(draw.tasks), factor)
+        return float(self.accelerator.reduce(total, "mean"))  # type: ignore[arg-type]
+
+    def _gradient(self, draw: Draw) -> tuple[Tensor, list[np.ndarray]]:
+        """Compute the gradient of a step; gives this process's share of the loss, and the parts of all of them."""
         objective, tasks, rows = self.objective, draw.tasks, draw.rows
+        done: list[np.ndarray] = []
         # Gradients are averaged over processes, the weights are of the whole batch: hence the factor.
         processes, device = self.accelerator.num_processes, self.accelerator.device
         weights = objective.weights(tasks, rows, independent=not self.model.whole) * processes
@@ -144,14 +166,25 @@ class _Run:
             mine = np.arange(process, len(tasks), processes)
             parts = [mine[part] for part in self._parts(tasks[mine], rows[mine])]
             for number, part in enumerate(parts, 1):
-                _record(self.ledger, objective, draw, part)
+                done.append(part)
                 if process == self.accelerator.process_index:
                     # Processes may have different numbers of parts: they meet at the last one.
                     alone = number < len(parts)
                     with self.accelerator.no_sync(self.wrapped) if alone else nullcontext():
                         total += self._backward(tasks[part], rows[part], weights[part])
-        self.optimizers.step(objective.experts(tasks), factor)
-        return float(self.accelerator.reduce(total, "mean"))  # type: ignore[arg-type]
+        return total, done
+
+    def _take_less(self, draw: Draw) -> None:
+        """Halve the positions that are computed at once. Raises UserError where that is a single row already."""
+        parts = self._parts(draw.tasks, draw.rows)
+        widths = [len(part) * self.objective.positions(draw.tasks[part], draw.rows[part])[0] for part in parts]
+        widest = parts[int(np.argmax(widths))]
+        if len(widest) == 1:
+            raise UserError(f"no memory for a row of {int(max(widths))} tokens", where="training",
+                            fix="cut texts to fewer tokens, or take a smaller backbone")  # fmt: skip
+        self.limit = max(1, int(max(widths)) // 2)
+        self.optimizers.zero_grad()
+        self.monitor.note(f"no memory for {len(widest)} rows at once: from here on {self.limit} positions at most")
 
     def _backward(self, tasks: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> Tensor:
         """Add the gradient of some rows; gives their part of the loss."""
@@ -166,7 +199,7 @@ class _Run:
         return loss.detach()
 
     def _parts(self, tasks: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-        limit = self.settings.part_positions
+        limit = self.limit
         return [np.arange(len(rows))] if limit is None else self.objective.parts(tasks, rows, limit, self.model.prompt)
 
     def finish_epoch(self, epoch: int) -> None:

@@ -22,7 +22,7 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, label: str, *, quiet: bool = False, every: int = 10) -> None:
-        self.folder, self.label, self.every = folder, label, every
+        self.folder, self.label, self.quiet, self.every = folder, label, quiet, every
         self._lines: list[dict[str, Any]] = []
         self.losses: list[float] = []  # of the steps that no line tells of yet
         console = Console(stderr=True)
@@ -80,6 +80,11 @@ class Monitor:
         """After an epoch: dev score of each task and their average, in per cent."""
         self._progress.update(self._bar, note=f"dev {average:.1f}{' best' if best else ''}")
         self._write({"step": step, "dev": dict(scores), "dev_average": average, "best": best})
+
+    def note(self, line: str) -> None:
+        """Say something beside the progress bar."""
+        if not self.quiet:
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _write(self, line: dict[str, Any]) -> None:
         self._lines.append(line)

@@ -79,6 +79,10 @@ class Optimizers:
         for name, optimizer in self.rows.items():
             rate = rates.get(name) or self.settings.module_learning_rate
             optimizer.step(self.model.drawn(name, experts), rate * factor)
+        self.zero_grad()
+
+    def zero_grad(self) -> None:
+        """Clear the gradients."""
         for parameter in [*self.named.values(), *(optimizer.stack.values for optimizer in self.rows.values())]:
             parameter.grad = None
 

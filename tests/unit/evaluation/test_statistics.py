@@ -99,7 +99,7 @@ def test_pairing_sees_what_two_intervals_cannot() -> None:
     a, b = {"a": (targets, [better])}, {"a": (targets, [worse])}
     result = paired(resample(a, ACCURACY), resample(b, ACCURACY))
     assert result.difference == pytest.approx(10 / 3)
-    assert result.p == pytest.approx(2 / 1001)
+    assert 1e-6 < result.p < 2 / 1001  # no resample turns the sign: the normal tail tells how far it is from doing so
     assert result.interval[0] > 0
     assert interval(resample(a, ACCURACY))[0] < interval(resample(b, ACCURACY))[1]
 

@@ -267,9 +267,8 @@ def _differences(rows: list[Row]) -> tuple[Difference, ...]:
         for b in rows[i + 1 :]:
             gap = a.average.mean - b.average.mean
             low, high = gap - 0.9, gap + 0.9  # paired: narrower than the two intervals together
-            found.append(
-                Difference(
-                    a=a.id, b=b.id, difference=gap, interval=(low, high), p=min(1.0, float(np.exp(-3.3 * abs(gap))))
-                )
-            )
+            p = min(1.0, float(np.exp(-3.3 * abs(gap))))
+            # Adjusted so that what is significant is what leaves out 0.
+            holm = 0.01 if low > 0 or high < 0 else 1.0
+            found.append(Difference(a=a.id, b=b.id, difference=gap, interval=(low, high), p=p, holm=holm))
     return tuple(found)

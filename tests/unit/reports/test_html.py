@@ -73,8 +73,8 @@ def test_the_page_is_complete_and_well_formed(example: Example) -> None:
     assert page.tags.count("h1") == 1
     for heading in ("In words", "Scoreboard", "Scores with", "Parameters against", "Draws", "Learning", "To repeat it"):
         assert heading in text
-    # averages and sizes twice (wide and narrow), then one plot per task, per schedule and per way
-    assert page.tags.count("svg") == 2 + 2 + 8 + 3 + 10
+    # averages, sizes and times twice (wide and narrow), then one plot per task, per schedule and per way
+    assert page.tags.count("svg") == 2 + 2 + 2 + 8 + 3 + 10
     assert sum(name == "aria-label" for name, _ in page.attributes) >= page.tags.count("svg")
     assert text.count("lr: 5.0e-05") == 1
 
@@ -89,8 +89,8 @@ def test_instruction_tuning_has_its_own_sections(example: Example, instructed: E
     assert "social_<wbr>iqa" in rendered  # long names may break in headings
     assert [heading for heading in SECTIONS if heading not in text] == []
     assert "Parameters against score" not in text  # nothing needs more than one model
-    # averages and the series twice (wide and narrow), then one plot per task and per cluster
-    assert page.tags.count("svg") == 2 + 2 + 9 + 3
+    # averages, times and the series twice (wide and narrow), then one plot per task and per cluster
+    assert page.tags.count("svg") == 2 + 2 + 2 + 9 + 3
     assert "5f3c" * 16 in text
     assert [heading for heading in SECTIONS if heading in html.render(example())] == []
 

@@ -26,22 +26,23 @@ def test_a_difference_reads_the_same_from_both_sides(example: Example) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "expected"),
+    ("difference", "holm", "expected"),
     [
-        ((0.1, 1.0), "higher"),
-        ((-0.1, 1.0), "same"),
-        ((0.0, 1.0), "same"),
-        ((-1.0, 0.0), "same"),
-        ((-1.0, -0.1), "lower"),
+        (0.5, 0.049, "higher"),
+        (0.5, 0.05, "same"),
+        (-0.5, 0.2, "same"),
+        (-0.5, 0.01, "lower"),
+        (float("nan"), 0.01, "untested"),
     ],
 )
-def test_an_interval_that_contains_zero_is_no_difference(interval: tuple[float, float], expected: str) -> None:
-    assert verdict(Difference(a="a", b="b", difference=sum(interval) / 2, interval=interval, p=0.5)) == expected
+def test_what_the_correction_leaves_open_is_no_difference(difference: float, holm: float, expected: str) -> None:
+    pair = Difference(a="a", b="b", difference=difference, interval=(0.1, 1.0), p=0.01, holm=holm)
+    assert verdict(pair) == expected
 
 
-def test_nothing_is_called_significant_when_every_interval_contains_zero(example: Example) -> None:
+def test_nothing_is_called_significant_when_no_pair_is(example: Example) -> None:
     results = example()
-    blurred = tuple(pair.model_copy(update={"interval": (-9.0, 9.0)}) for pair in results.differences)
+    blurred = tuple(pair.model_copy(update={"holm": 0.3}) for pair in results.differences)
     results = results.model_copy(update={"differences": blurred})
     for title in ("Best average", "Sharing against separate models"):
         found = about(results, title)

@@ -70,7 +70,14 @@ def test_marks_follow_the_recorded_differences(example: Example) -> None:
     others = [row for row in results.rows if row.id != top.id]
 
     def pair(row_id: str, low: float, high: float) -> Difference:
-        return Difference(a=top.id, b=row_id, difference=(low + high) / 2, interval=(low, high), p=0.5)
+        return Difference(
+            a=top.id,
+            b=row_id,
+            difference=(low + high) / 2,
+            interval=(low, high),
+            p=0.5,
+            holm=0.01 if low > 0 or high < 0 else 1.0,
+        )
 
     recorded = (pair(others[0].id, 0.1, 2.0), pair(others[1].id, -0.1, 2.0))
     found = board(results.model_copy(update={"differences": recorded}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,8 @@ from multigraft.cli.common import run
 from multigraft.cli.main import build_app
 from multigraft.errors import UserError
 from multigraft.settings import build
-from multigraft.strategies import plan
+from multigraft.strategies import experts, instruction_training, plan, whole
+from multigraft.strategies.compare import compare
 from multigraft.strategies.costs import Cost, measure
 from multigraft.strategies.plan import Plan, make_plan
 from multigraft.strategies.several import CompareSeveral
@@ -26,9 +28,9 @@ Make = Callable[..., Plan]
 def make(word_suite: str, backbone_folder: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setattr(plan, "measure", lambda *_: DEAR)
 
-    def made(budget: float = 600, suite: str = word_suite, words: str | None = "t5") -> Plan:
+    def made(budget: float = 600, suite: str = word_suite, words: str | None = "t5", **tasks: Any) -> Plan:
         names = backbone_folder("bert"), backbone_folder(words) if words else None
-        return make_plan(load_suite(suite), suite, budget, backbone=names[0], words=names[1])
+        return make_plan(load_suite(suite), suite, budget, backbone=names[0], words=names[1], **tasks)
 
     return made
 
@@ -68,6 +70,47 @@ def test_what_cannot_be_compared_is_left_out_and_said(make: Make, tiny_suite: st
     assert found.recipe["score_on"] == "test"
 
 
+def test_what_is_unseen_is_scored_and_never_trained_on(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = make(unseen=["third"])
+    assert found.recipe["tasks"] == ["first", "second"]
+    assert found.unseen is not None
+    assert found.unseen["tasks"] == ["first", "second", "third"]
+    few = {"steps": 2, "epochs": 1, "precision": "fp32"}
+    recipes = []
+    for recipe in (found.recipe, found.unseen):
+        rows = [{**row, "training": row["training"] | few} for row in recipe["rows"]]
+        small = {"rows": rows, "scored_examples": 8, "training": recipe["training"] | few}
+        recipes.append(build(CompareSeveral, {**recipe, **small}, "plan"))
+    seen = compare(recipes[0], tmp_path, quiet=True)
+    assert {task.name for task in seen.tasks} == {"first", "second"}
+    # Experts, the expert for all and the instruction-tuned model are those of the first comparison.
+    for module in (experts, instruction_training, whole):
+        monkeypatch.setattr(module, "train", None)
+    unseen = compare(recipes[1], tmp_path / "unseen", root=tmp_path, quiet=True)
+    assert [task.name for task in unseen.tasks] == ["third"]
+    labels = [row.label for row in unseen.rows]
+    assert labels[0].startswith("backbone alone")
+    assert sum(label.startswith("untuned") for label in labels) == 1
+    assert len(labels) == 9
+    chosen = next(row for row in unseen.rows if row.label.startswith("selected by roe")).learned_from["third"]
+    assert set(chosen) <= {"first", "second"}
+
+
+def test_clusters_may_be_named(make: Make, word_suite: str) -> None:
+    suite = load_suite(word_suite)
+    task = suite.tasks["third"]
+    found = make(unseen=[task.clusters[0]], wanted=["first"])
+    assert found.unseen is not None
+    members = {name for name, one in suite.tasks.items() if task.clusters[0] in one.clusters}
+    assert set(found.unseen["tasks"]) == {"first", *members}
+    with pytest.raises(UserError, match="--unseen: unknown task or cluster 'thrid'; did you mean 'third'"):
+        make(unseen=["thrid"])
+    with pytest.raises(UserError, match="no task to train on"):
+        make(unseen=["first", "second", "third"])
+
+
 def test_costs_are_measured(word_suite: str, backbone_folder: Callable[..., str]) -> None:
     tasks = list(load_suite(word_suite).tasks.values())
     found = measure(tasks, backbone_folder("bert"), backbone_folder("t5"), 20, {"name": "lora", "rank": 2},
@@ -98,8 +141,8 @@ def test_a_folder_of_tables_is_compared_and_the_plan_is_kept(
     assert "one: reads words; answers kind (choice)" in capsys.readouterr().err
     kept = yaml.safe_load((tmp_path / "out/plan.yaml").read_text())
     assert kept["recipe"]["tasks"] == ["one", "two"]
-    fewer = ("--set", "training.steps=2", *(f"--set=rows.{i}.training.steps=2" for i in range(7)),
-             "--set", "training.precision=fp32", *(f"--set=rows.{i}.training.epochs=1" for i in range(7)),
+    fewer = ("--set", "training.steps=2", *(f"--set=rows.{i}.training.steps=2" for i in range(9)),
+             "--set", "training.precision=fp32", *(f"--set=rows.{i}.training.epochs=1" for i in range(9)),
              *(f"--set=rows.{i}.method.length=3" for i in (1, 5)))  # fmt: skip
     monkeypatch.setattr(plan, "measure", None)  # the plan is not made again
     assert ran(*options, "--budget", "90s", *fewer) == 0
