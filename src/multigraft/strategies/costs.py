@@ -16,8 +16,8 @@ from multigraft.strategies.prompt_recipe import PromptRecipe
 from multigraft.strategies.whole import train_whole
 from multigraft.tasks.task import Task
 
-STEPS, ROWS = 3, 16  # that are timed
-TASKS = 3  # that they are drawn from
+STEPS, ROWS = 4, 16  # that are timed
+TASKS = 10  # that they are drawn from, spread over the suite: rows of some are read several times, once an option
 ANSWERED = 32  # rows of a task
 
 
@@ -63,8 +63,9 @@ def _answering(tasks: Sequence[Task], backbone: str, length: int, prompt: dict[s
 
 
 def _tuned(asked: Answering, folder: Path) -> float:
+    training = asked.recipe.training.model_copy(update={"batches": "mixed"})
     whole = train_whole(
-        asked, list(asked.tasks), {"name": "heads_only"}, asked.recipe.training, parse("proportional"), folder,
+        asked, list(asked.tasks), {"name": "heads_only"}, training, parse("proportional"), folder,
         tuned=True, scored=False, label="", quiet=True,
     )  # fmt: skip
     return whole.outcome.train_seconds / (STEPS * ROWS)

@@ -166,8 +166,11 @@ class ExpertRetrieval(ExpertStrategy):
 
     def _own(self, recipe: RetrievalRecipe, pool: Pool, target: str) -> Answered:
         """By the target's own expert, or by the best of those of its templates, chosen on rows that are not scored."""
+        pool.own(self.targets(recipe))  # all at once
         own = pool.own([target])
         trained = {one.folder: one.outcome for one in own.values()}
+        if recipe.per == "task":
+            return Answered(own[target].answers(), 1, trained)
         crossed = pool.crossing.cross(pool.parcels([target]), [target])[target]
         best = max(crossed.values(), key=Crossed.dev)
         return Answered(best.answers(), 1, trained)

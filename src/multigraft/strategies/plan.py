@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from multigraft.backbones.load import load_backbone
+from multigraft.backbones.load import load_backbone, writes
 from multigraft.errors import UserError, unknown
 from multigraft.strategies.costs import Cost, measure
 from multigraft.tasks.suite import Suite
@@ -20,7 +20,8 @@ from multigraft.tasks.task import Task
 BATCH = 16  # rows in a step
 LEAST, MOST = 2, 500  # steps of each task
 PASSES = 5  # over the training rows of an average task, at most
-SCORED, FEWEST = 200, 50  # rows of each task that are scored, at most, and where time is short
+SCORED = 400, 200, 100, 50  # rows of each task that are scored, at most: the most that takes no more than
+SCORING = 0.35  # of the time
 EXAMPLES = 2000  # training rows of each task
 EPOCHS = 2  # parts of a run, after which it is scored
 SHARE = 0.8  # of the budget that the estimate may fill: the rest is for what is not estimated
@@ -147,7 +148,7 @@ def make_plan(
     does, and when even the shortest run does not fit.
     """
     chosen = choose_tasks(suite, wanted, unseen)
-    if load_backbone(backbone, pretrained=False).writes:
+    if writes(backbone):
         raise UserError(
             f"{backbone} is no encoder", where="--backbone", fix="name it with --words, and an encoder here"
         )
@@ -158,12 +159,12 @@ def make_plan(
     ways = [*encoder_ways(len(names)), *(word_ways(words) if words else [])]
     split = "test" if all("test" in task.split_names() for task in tasks) else "validation"
     rows = float(np.mean([len(task.examples("train", EXAMPLES)) for task in chosen.seen]))
-    for scored in (SCORED, FEWEST):
+    each = len(names) * sum(getattr(cost, way.training) for way in ways if way.training)
+    for scored in SCORED:
         fixed = scored * (len(names) * _answers(cost, ways) + len(new) * _answers_unseen(cost, len(names), words))
-        each = len(names) * sum(getattr(cost, way.training) for way in ways if way.training)
-        steps = int((SHARE * budget - fixed) / each / BATCH)
-        if steps >= LEAST:
+        if fixed <= SCORING * SHARE * budget:
             break
+    steps = int((SHARE * budget - fixed) / each / BATCH)
     if steps < LEAST:
         need = (fixed + each * BATCH * LEAST) / SHARE
         raise UserError(f"{len(tasks)} tasks take {need / 60:.0f} minutes at least on this machine", where="--budget",

@@ -73,6 +73,8 @@ class PromptTransfer(ExpertStrategy):
             return done
         prompts = self.prompts(recipe, quiet=quiet)
         way = _tuned if recipe.tuned else _prompted
+        if not recipe.tuned:
+            _train_at_once(recipe, prompts, self.targets(recipe))
         found = {target: way(recipe, prompts, target) for target in self.targets(recipe)}
         result = self._result(recipe, found)
         keep_result(folder, result, {target: one.answers for target, one in found.items()})
@@ -138,6 +140,22 @@ class PromptTransfer(ExpertStrategy):
             learned_from={target: one.sources for target, one in found.items() if one.sources},
             heads=not recipe.tuned and isinstance(asked, HeadAnswering),
         )
+
+
+def _train_at_once(recipe: PromptRecipe, prompts: Prompts, targets: Sequence[str]) -> None:
+    """The prompts of all targets, and where each starts from single sources, those that start from them."""
+    transfer = recipe.transfer
+    if transfer is None:
+        prompts.own(targets)
+    elif transfer.source is not None:
+        prompts.all_from({target: [transfer.source] for target in targets if target != transfer.source})
+    elif transfer.use == "best_of":
+        assert transfer.by is not None
+        chosen = {}
+        for target in targets:
+            others = [source for source in prompts.sources if source != target]
+            chosen[target] = top(prompts.ranking(target, others, transfer.by), transfer.k or len(others))
+        prompts.all_from(chosen)
 
 
 def _tuned(recipe: PromptRecipe, prompts: Prompts, target: str) -> Answered:

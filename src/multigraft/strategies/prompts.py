@@ -70,12 +70,24 @@ class Prompts:
         """The tasks' own prompts that there are, in the suite's order."""
         return finished_experts(self.place / "own", self.answering.tasks)
 
+    def all_from(self, chosen: Mapping[str, Sequence[str]]) -> None:
+        """Train what `from_sources` gives for several targets, by the sources of each, all at once."""
+        self.own([name for names in chosen.values() for name in names if name not in (MIXTURE, TEXT)])
+        wanted = [
+            Wanted(f"{target}/{name}", target, self.recipe.training_for(target), start, (name,))
+            for target, names in chosen.items()
+            for name, start in self._starts(names).items()
+        ]
+        self._train(wanted, "from", "transfer")
+
     def from_sources(self, target: str, sources: Sequence[str]) -> dict[str, Trained]:
         """The target's prompts started from those of the sources: tasks, 'mixture' of all, or 'text'."""
+        return self._from(target, self._starts(sources))
+
+    def _starts(self, sources: Sequence[str]) -> dict[str, dict[str, Tensor]]:
         tasks = [source for source in sources if source not in (MIXTURE, TEXT)]
         starts = {name: expert.module() for name, expert in self.own(tasks).items()}
-        starts |= {name: self.mixed(name).shared() for name in sources if name in (MIXTURE, TEXT)}
-        return self._from(target, starts)
+        return starts | {name: self.mixed(name).shared() for name in sources if name in (MIXTURE, TEXT)}
 
     def _from(self, target: str, starts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Trained]:
         training = self.recipe.training_for(target)
