@@ -7,6 +7,7 @@ from pathlib import Path
 import composition
 import growth
 import merging_study
+import numpy as np
 
 from multigraft.evaluation.selection import Selection, Way
 from multigraft.reports import figures
@@ -57,6 +58,22 @@ def clusters(found: Clusters) -> str:
     return "\n".join([*lines, f"| adjusted Rand index | | {index[0]} | {index[1]} |"])
 
 
+def retrained(found: Clusters) -> str:
+    """What one expert for each cluster is worth."""
+    if not found.retrained:
+        return ""
+    scores = np.array([(one.own, one.of_cluster, one.of_suite) for one in found.retrained.values()])
+    above = (scores[:, 1] > scores[:, 2]).sum(), (scores[:, 1] > scores[:, 0]).sum()
+    own, of_cluster, of_suite = scores.mean(axis=0)
+    return "\n".join([
+        "| expert for | mean score | tasks on which the found cluster's is above |",
+        "|---|---:|---:|",
+        f"| each task | {own:.1f} | {above[1]} of {len(scores)} |",
+        f"| each cluster by weights | {of_cluster:.1f} | – |",
+        f"| each named cluster | {of_suite:.1f} | {above[0]} of {len(scores)} |",
+    ])  # fmt: skip
+
+
 def _name(way: Way) -> str:
     return way.name.replace("_", " ")
 
@@ -65,7 +82,8 @@ def main() -> None:
     """Print what was kept."""
     for path in sorted(FOLDER.glob("*-*.json")):
         if path.stem.endswith("clusters"):
-            print(f"\n### {path.stem}\n\n{clusters(Clusters.model_validate_json(path.read_text()))}")
+            grouped = Clusters.model_validate_json(path.read_text())
+            print(f"\n### {path.stem}\n\n{clusters(grouped)}\n\n{retrained(grouped)}")
             continue
         found = Selection.model_validate_json(path.read_text())
         print(f"\n### {path.stem}\n\n{len(found.targets)} targets, {found.experts:.0f} experts for each, "

@@ -119,7 +119,10 @@ def judge(
     suite: SuiteArgument,
     output: OutputOption,
     leave_out: Annotated[
-        str, typer.Option(metavar="task|cluster", help="Experts that a target may not use: of its task, its clusters.")
+        str,
+        typer.Option(
+            metavar="task|cluster|nothing", help="Experts that a target may not use: of its task, its clusters."
+        ),
     ] = "task",
     target: Annotated[
         list[str] | None,

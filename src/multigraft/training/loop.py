@@ -209,8 +209,9 @@ class _Run:
         self.hooks.passed(epoch)
         if last or epoch % settings.score_every == 0:
             self._score(last)
-        due = progress.seconds - progress.saved_at >= settings.checkpoint_seconds
-        if self.accelerator.is_main_process and (due or last):
+        # The last is worth its writing where the run was longer than what may be lost.
+        since = 0.0 if last else progress.saved_at
+        if self.accelerator.is_main_process and progress.seconds - since >= settings.checkpoint_seconds:
             progress.saved_at, progress.losses = progress.seconds, self.monitor.losses
             state = {"progress": asdict(progress), "sampler": self.sampler.state(), "ledger": self.ledger.state()}
             save_checkpoint(self.checkpoint, self.model, self.optimizers, state)

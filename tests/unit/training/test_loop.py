@@ -139,6 +139,9 @@ def test_checkpoints_wait_for_their_time(make_run: Make) -> None:
     run = make_run(checkpoint_seconds=1000)
     assert not (run.folder / "checkpoint").exists()
     run.go()
+    assert not (run.folder / "checkpoint").exists()  # the run is shorter than what may be lost
+    run = make_run("longer", checkpoint_seconds=1e-6)
+    run.go()
     assert (run.folder / "checkpoint").exists()
 
 

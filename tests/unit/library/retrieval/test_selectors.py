@@ -14,14 +14,15 @@ from multigraft.errors import UserError
 from multigraft.library.card import KeysCard
 from multigraft.library.retrieval.index import Index
 from multigraft.library.retrieval.selectors import SELECTORS, Candidate, Cost, KnownTask, Target
+from multigraft.library.retrieval.selectors.halving import Halving
 from multigraft.library.retrieval.selectors.random import Random
 from multigraft.library.retrieval.selectors.task_routing import TaskRouting
 from multigraft.library.retrieval.selectors.two_stage import TwoStage
 from multigraft.library.retrieval.votes import Votes
 
 NAMES = [
-    "agreement", "best_on_average", "entropy", "few_shot_loss", "input_likelihood", "margin", "random", "roe",
-    "task_routing", "two_stage", "weights",
+    "agreement", "best_on_average", "entropy", "few_shot_loss", "halving", "input_likelihood", "margin", "random",
+    "roe", "task_routing", "two_stage", "weights",
 ]  # fmt: skip
 EXPERTS = ("near", "far", "other", "last")
 RNG = np.random.default_rng(0)
@@ -75,6 +76,7 @@ def test_scores_are_one_for_each_expert(name: str) -> None:
         *[(name, Cost(0, 7)) for name in ("roe", "task_routing")],
         *[(name, Cost(4 * 8, 0)) for name in ("entropy", "margin", "agreement", "input_likelihood")],
         ("few_shot_loss", Cost(4 * 4, 0)),
+        ("halving", Cost(4 * 4, 0)),
         ("two_stage", Cost(4 * 4, 7)),
     ],
 )
@@ -199,6 +201,22 @@ def test_task_routing_weighs_tasks_whatever_the_unit_of_their_scores() -> None:
     for wrong in ((0, 0.1), (1, 0.0)):
         with pytest.raises(UserError, match="give at least 1"):
             TaskRouting(*wrong)
+
+
+def test_halving_reads_more_of_fewer() -> None:
+    experts = [Candidate(name) for name in "abcde"]
+    first = {"a": 5.0, "b": 1.0, "c": 2.0, "d": 3.0, "e": 4.0}  # on the first two examples
+    later = {"b": 9.0, "c": 1.0, "d": 8.0}  # on the next two
+    losses = {name: np.array([loss, loss, *[later.get(name, np.nan)] * 2, *[1.0] * 2]) for name, loss in first.items()}
+    losses["d"][4:] = losses["a"][4:] = losses["e"][4:] = 0.0  # too late for them
+    target = Target("t", losses={name: np.nan_to_num(one) for name, one in losses.items()})
+    selector = Halving(2)
+    # b, c and d stay, then c and b by their means of four, and c wins on all six.
+    assert selector.scores(target, experts).tolist() == [-4, -1, 0, -2, -3]
+    assert selector.cost(target, experts) == Cost(5 * 2 + 3 * 2 + 2 * 2, 0)
+    assert Halving(99).scores(target, experts).argmax() == scores("few_shot_loss", target, experts).argmax()
+    with pytest.raises(UserError, match="a round of 0"):
+        Halving(0)
 
 
 def test_two_stages() -> None:
