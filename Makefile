@@ -10,7 +10,7 @@ endif
 .PHONY: demo test check format bench docs
 
 demo: $(READY)
-	$(BIN)/multigraft compare recipes/demo.yaml --output runs/demo
+	$(BIN)/multigraft compare starter --budget 5m --unseen app_feedback --output runs/demo
 
 test: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -q

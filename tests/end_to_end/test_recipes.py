@@ -26,7 +26,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
 def test_there_are_recipes() -> None:
-    assert {"demo", "flan", "glue8"} <= {path.stem for path in RECIPES}
+    assert {"experts", "flan", "glue8"} <= {path.stem for path in RECIPES}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

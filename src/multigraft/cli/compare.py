@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, note, print_json
+from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, note, print_json, say
 from multigraft.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ def _run(settings: Comparison, unseen: Comparison | None, folder: Path, *, as_js
         tables.show(results, Console())
         if new is not None:
             tables.show(new, Console())
+            for task in new.tasks:
+                chosen = {row.label: ", ".join(row.learned_from.get(task.name, ())) for row in new.rows}
+                say(f"{task.name}: {'; '.join(f'{label}: {experts}' for label, experts in chosen.items() if experts)}")
         note(f"The page: {page}")
 
 

@@ -22,7 +22,7 @@ ANSWERED = 32  # rows of a task
 
 
 class Cost(NamedTuple):
-    """Seconds for a row of data."""
+    """Seconds for a row of data, and to begin with."""
 
     tuned: float  # in training a whole encoder
     expert: float  # an expert on a frozen one
@@ -30,6 +30,7 @@ class Cost(NamedTuple):
     words: float  # a whole text-to-text backbone; 0 without one
     answer: float  # in answering by an encoder
     answer_words: float  # in answering in words; 0 without a backbone that does
+    load: float  # to read rows and load an encoder
 
 
 def measure(
@@ -38,7 +39,10 @@ def measure(
     """Costs of an encoder that reads so many tokens, and of a text-to-text backbone if one is named."""
     few = [tasks[i * len(tasks) // min(TASKS, len(tasks))] for i in range(min(TASKS, len(tasks)))]
     with TemporaryDirectory() as folder:
+        begin = time.perf_counter()
         heads = _answering(few, backbone, length, prompt)
+        heads.model({name: name for name in heads.tasks}, prompt, tuned=False)
+        load = time.perf_counter() - begin
         asked = _answering(few, words, length, prompt) if words else None
         return Cost(
             tuned=_tuned(heads, Path(folder) / "tuned"),
@@ -47,6 +51,7 @@ def measure(
             words=_tuned(asked, Path(folder) / "words") if asked else 0.0,
             answer=_answers(heads),
             answer_words=_answers(asked) if asked else 0.0,
+            load=load,
         )
 
 

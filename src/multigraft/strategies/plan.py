@@ -14,6 +14,7 @@ import numpy as np
 from multigraft.backbones.load import load_backbone, writes
 from multigraft.errors import UserError, unknown
 from multigraft.strategies.costs import Cost, measure
+from multigraft.strategies.crossing import FEW
 from multigraft.tasks.suite import Suite
 from multigraft.tasks.task import Task
 
@@ -22,6 +23,7 @@ LEAST, MOST = 2, 500  # steps of each task
 PASSES = 5  # over the training rows of an average task, at most
 SCORED = 400, 200, 100, 50  # rows of each task that are scored, at most: the most that takes no more than
 SCORING = 0.35  # of the time
+LOADS = 2  # times that a way loads its backbone: to be checked, and to be run
 EXAMPLES = 2000  # training rows of each task
 EPOCHS = 2  # parts of a run, after which it is scored
 SHARE = 0.8  # of the budget that the estimate may fill: the rest is for what is not estimated
@@ -61,17 +63,17 @@ def encoder_ways(tasks: int) -> list[Way]:
     experts = {"strategy": "expert_retrieval", "method": LORA, "leave_out": "nothing"}
     mixed = {"batches": "mixed"}
     several = [
-        Way({**multitask, "method": "heads_only", "training": mixed}, "tuned"),
-        Way({**multitask, "method": "low_rank", "training": mixed}, "tuned"),
-        Way({**prompts, "method": PROMPT, "transfer": {"by": "text"}}, "prompt"),
-        Way({**experts, "use": "multitask"}, "expert"),
-        Way({**experts, "use": "select", "by": "roe"}, None),
-        Way({**experts, "use": "merge", "k": None}, None),
+        Way({"label": "one shared encoder", **multitask, "method": "heads_only", "training": mixed}, "tuned"),
+        Way({"label": "low-rank modules", **multitask, "method": "low_rank", "training": mixed}, "tuned"),
+        Way({"label": "transferred prompts", **prompts, "method": PROMPT, "transfer": {"by": "text"}}, "prompt"),
+        Way({"label": "one expert for all", **experts, "use": "multitask"}, "expert"),
+        Way({"label": "retrieved experts (RoE)", **experts, "use": "select", "by": "roe"}, None),
+        Way({"label": "all experts merged", **experts, "use": "merge", "k": None}, None),
     ]
     return [
-        Way({**multitask, "separate": True, "method": "heads_only"}, "tuned"),
-        Way({**prompts, "method": PROMPT}, "prompt"),
-        Way({**experts, "use": "own"}, "expert"),
+        Way({"label": "separate models", **multitask, "separate": True, "method": "heads_only"}, "tuned"),
+        Way({"label": "prompts", **prompts, "method": PROMPT}, "prompt"),
+        Way({"label": "own experts", **experts, "use": "own"}, "expert"),
         *(several if tasks > 1 else []),
     ]
 
@@ -79,7 +81,7 @@ def encoder_ways(tasks: int) -> list[Way]:
 def word_ways(backbone: str) -> list[Way]:
     """Instruction tuning of a text-to-text backbone."""
     row = {
-        "strategy": "instruction_tuning", "backbone": {"name": backbone}, "seen": True,
+        "label": "instruction tuning", "strategy": "instruction_tuning", "backbone": {"name": backbone}, "seen": True,
         "score_templates": "no template", "templates": "no template", "dev_examples": 0,
         "text": {"max_input": 128, "max_target": 16},
     }  # fmt: skip
@@ -91,18 +93,19 @@ def unseen_ways(seen: Sequence[str], unseen: Sequence[str], words: str | None) -
     experts = {"strategy": "expert_retrieval", "method": LORA, "leave_out": "nothing", "sources": list(seen),
                "targets": list(unseen)}  # fmt: skip
     several: list[dict[str, Any]] = [
-        {"use": "select", "by": "roe"},
-        {"use": "select", "by": "two_stage"},
-        {"use": "mixture", "by": "few_shot_loss", "k": 3},
-        {"use": "merge", "k": None},
-        {"use": "multitask"},
-        {"use": "oracle"},
+        {"label": "retrieved expert (two-stage)", "use": "select", "by": "two_stage"},
+        {"label": "the 3 first by few-shot loss", "use": "mixture", "by": "few_shot_loss", "k": 3},
+        {"label": "all experts merged", "use": "merge", "k": None},
+        {"label": "one expert for all", "use": "multitask"},
+        {"label": "oracle", "use": "oracle"},
     ]
-    uses = [{"use": "backbone"}, *(several if len(seen) > 1 else [{"use": "select", "by": "roe"}])]
+    retrieved = {"label": "retrieved expert (RoE)", "use": "select", "by": "roe"}
+    uses = [{"label": "backbone alone", "use": "backbone"}, retrieved, *(several if len(seen) > 1 else [])]
     told = [{**way.row, "seen": False} for way in word_ways(words)] if words else []
     return [
         *(Way({**experts, **use}, None) for use in uses),
-        *(Way({**row, **untuned}, "words") for row in told for untuned in ({"untuned": True}, {})),
+        *(Way({**row, "label": "untuned in words", "untuned": True}, "words") for row in told),
+        *(Way(row, "words") for row in told),
     ]
 
 
@@ -161,7 +164,9 @@ def make_plan(
     rows = float(np.mean([len(task.examples("train", EXAMPLES)) for task in chosen.seen]))
     each = len(names) * sum(getattr(cost, way.training) for way in ways if way.training)
     for scored in SCORED:
-        fixed = scored * (len(names) * _answers(cost, ways) + len(new) * _answers_unseen(cost, len(names), words))
+        fixed = LOADS * cost.load * (len(ways) + len(names))  # separate models are loaded one by one
+        fixed += scored * (len(names) * _answers(cost, ways) + len(new) * _answers_unseen(cost, len(names), words))
+        fixed += FEW * len(names) ** 2 * cost.answer if new else 0.0  # every expert on every task that is known
         if fixed <= SCORING * SHARE * budget:
             break
     steps = int((SHARE * budget - fixed) / each / BATCH)

@@ -20,7 +20,7 @@ from multigraft.strategies.plan import Plan, make_plan
 from multigraft.strategies.several import CompareSeveral
 from multigraft.tasks.suite import load_suite
 
-DEAR = Cost(tuned=0.02, expert=0.01, prompt=0.01, words=0.04, answer=0.004, answer_words=0.02)
+DEAR = Cost(tuned=0.02, expert=0.01, prompt=0.01, words=0.04, answer=0.004, answer_words=0.02, load=0.1)
 Make = Callable[..., Plan]
 
 
@@ -94,7 +94,7 @@ def test_what_is_unseen_is_scored_and_never_trained_on(
     assert labels[0].startswith("backbone alone")
     assert sum(label.startswith("untuned") for label in labels) == 1
     assert len(labels) == 9
-    chosen = next(row for row in unseen.rows if row.label.startswith("selected by roe")).learned_from["third"]
+    chosen = next(row for row in unseen.rows if row.label.startswith("retrieved expert (RoE)")).learned_from["third"]
     assert set(chosen) <= {"first", "second"}
 
 
@@ -147,7 +147,7 @@ def test_a_folder_of_tables_is_compared_and_the_plan_is_kept(
     monkeypatch.setattr(plan, "measure", None)  # the plan is not made again
     assert ran(*options, "--budget", "90s", *fewer) == 0
     out = capsys.readouterr().out
-    for label in ("separate models", "one shared encoder", "prompt tuning", "own experts"):
+    for label in ("separate models", "one shared encoder", "transferred prompts", "own experts"):
         assert label in out
     assert (tmp_path / "out/report.html").exists()
     assert ran(*options, "--budget", "2h") == 2
@@ -159,7 +159,7 @@ def test_a_folder_of_tables_is_compared_and_the_plan_is_kept(
     [
         (("starter", "--budget", "soon"), "'soon' is no time"),
         (("nowhere",), "nowhere"),
-        (("recipes/demo.yaml", "--budget", "3m"), "--budget is for a suite"),
+        (("recipes/flan.yaml", "--budget", "3m"), "--budget is for a suite"),
         (("starter", "--task", "reviws"), "did you mean 'reviews'"),
         (("starter", "--backbone", "pocket"), "pocket is no encoder"),
     ],
