@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/multigraft compare starter --budget 5m --unseen app_feedback --output runs/demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -q
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist worksteal -q
 
 check: $(READY)
 	$(BIN)/ruff format --check .

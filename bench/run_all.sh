@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 unset OMP_NUM_THREADS
 for name in train_step lora_peft experts_peft peft_checkpoints mixed_forward many_tasks adapters_library lm_eval_ranking text_step soft_prompt_peft \
-            similarity routing merging_peft merging_mergekit serving; do
+            similarity routing merging_peft merging_mergekit serving compare_parts; do
   .venv/bin/python "bench/$name.py" "$@"
 done
 if [[ -n ${MULTIGRAFT_DATA:-} ]]; then

@@ -46,12 +46,13 @@ def findings(results: Results) -> list[Finding]:
 def _recommendation(results: Results) -> Finding | None:
     """The smallest of the ways that are not shown to be worse than the best."""
     top = best(results)
-    rows = [row for row in results.rows if below_best(results, row) == "same" and finite(row.relative)]
+    rows = [row for row in results.rows if below_best(results, row) == "same" and not row.bound]
     if top is None or len(results.rows) < 2 or not rows:
         return None
     name, small = names(results), min(rows, key=lambda row: (row.parameters, -row.average.mean))
     quick = min(rows, key=lambda row: row.answer_ms if figures.measured(row.answer_ms) else float("inf"))
-    text = f"{_cost(small)}. "
+    cost = _cost(small)
+    text = f"{cost[0].upper()}{cost[1:]}. "
     if small is top:
         text += "It has the best average, and of those that are not significantly below it none is smaller."
     else:
@@ -61,6 +62,9 @@ def _recommendation(results: Results) -> Finding | None:
         )
     if quick is not small and figures.measured(quick.answer_ms):
         text += f" The quickest answers of these gives {name[quick.id]} ({_cost(quick)})."
+    bar = baselines.average(results.tasks, "bag of words")
+    if bar is not None and not above(top.average, bar):
+        text += f" It is not shown to be above a bag of words ({figures.number(bar)}): train longer, or on more rows."
     return Finding("What to take", name[small.id], text)
 
 
@@ -206,6 +210,8 @@ def _against_words(results: Results) -> Finding | None:
     if average is not None:
         level = [names(results)[row.id] for row in results.rows if not above(row.average, average)]
         answer = f"not shown to be above it: {listing(level)}" if level else "every way is above it"
+        if len(level) == len(results.rows) > 1:
+            answer = "no way is shown to be above it"
         text = f"A bag of words averages {figures.number(average)}; {rule}"
     else:
         answer = f"some way is above it on {len(bars) - len(hard)} of the {len(bars)} tasks that have it"

@@ -34,8 +34,8 @@ def names(results: Results) -> dict[str, str]:
 
 
 def best(results: Results) -> Row | None:
-    """The row with the highest average; the first of equals; None where no row has one."""
-    rows = [row for row in results.rows if finite(row.average.mean)]
+    """The way to answer with the highest average; the first of equals; None where none has one."""
+    rows = [row for row in results.rows if finite(row.average.mean) and not row.bound]
     return max(rows, key=lambda row: row.average.mean, default=None)
 
 

@@ -55,6 +55,11 @@ class RunRecipe(Record, ABC):
         return False
 
     @property
+    def bound(self) -> bool:
+        """Does it look at the scores to choose, and is no way to answer?"""
+        return False
+
+    @property
     @abstractmethod
     def method_name(self) -> str | None:
         """The task module; None without one."""

@@ -173,8 +173,9 @@ def _nothing(backbone: Backbone) -> Bank:
 
 
 def templated(metric: str, targets: np.ndarray, answers: np.ndarray) -> Templated:
-    """Answers K n, or K n W, of one seed."""
-    return Templated(metric, tuple(str(k) for k in range(len(answers))), targets, answers[None])
+    """Answers K n, or K n W, of one seed; a single wording has no name, as where a head answers."""
+    names = tuple(str(k) for k in range(len(answers))) if len(answers) > 1 else ("",)
+    return Templated(metric, names, targets, answers[None])
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

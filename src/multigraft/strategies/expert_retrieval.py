@@ -164,6 +164,13 @@ class ExpertRetrieval(ExpertStrategy):
         one = pool.beside(whole, f"multitask-{whole.folder.name}")
         return pool.crossing.cross([one], [target])[target][one.name], {whole.folder: whole.outcome}
 
+    @staticmethod
+    def _kept(recipe: RetrievalRecipe, targets: int, trained: int) -> int:
+        """Experts that are needed to answer: of merges nothing but they."""
+        if recipe.use != "merge":
+            return trained
+        return 1 if recipe.k is None and recipe.leave_out == "nothing" else targets
+
     def _own(self, recipe: RetrievalRecipe, pool: Pool, target: str) -> Answered:
         """By the target's own expert, or by the best of those of its templates, chosen on rows that are not scored."""
         pool.own(self.targets(recipe))  # all at once
@@ -197,7 +204,7 @@ class ExpertRetrieval(ExpertStrategy):
         trained = {folder: one for answered in found.values() for folder, one in answered.trained.items()}
         return RunResult(
             scores={target: float(one.answers.scores().mean()) for target, one in found.items()},
-            parameters=backbone + own * len(trained),
+            parameters=backbone + own * self._kept(recipe, len(targets), len(trained)),
             trained_parameters=own * len(trained),
             one_model=backbone + own,
             train_seconds=sum(one.train_seconds for one in trained.values()),

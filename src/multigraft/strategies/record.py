@@ -117,6 +117,7 @@ def _row(
         wordings={task: _wordings(one) for task, one in answers.items() if one.templates != ("",)},
         clean={task: _clean(one, results, task) for task, one in answers.items() if task in first.overlapping},
         tuning_clusters=first.tuning_clusters,
+        bound=recipe.bound,
         heads=first.heads,
         learned_from=first.learned_from,
         series=recipe.series(),

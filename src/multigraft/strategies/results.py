@@ -111,6 +111,7 @@ class Row(Record):
     wordings: dict[str, Wordings] = Field(default_factory=dict)  # per task that was asked in words
     clean: dict[str, Clean] = Field(default_factory=dict)  # per task whose rows were looked for in the training texts
     tuning_clusters: int | None = None  # clusters that were trained on
+    bound: bool = False  # looks at the scores to choose, which no way to answer can
     heads: bool = False  # are an encoder's heads trained on the frozen backbone, beside what the label says
     learned_from: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # per task: chosen sources, first seed
     series: str | None = None  # rows of one series differ in the clusters they were trained on, and in no setting else

@@ -105,6 +105,10 @@ class RetrievalRecipe(ExpertRecipe):
         return self.use == "own"
 
     @property
+    def bound(self) -> bool:
+        return self.use == "oracle"
+
+    @property
     def method_name(self) -> str | None:
         return None if self.use == "backbone" else str(self.method["name"])
 

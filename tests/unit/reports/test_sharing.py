@@ -6,6 +6,7 @@ from multigraft.reports import html
 from multigraft.reports.pareto import front
 from multigraft.reports.sharing import changes, finding, sources
 from multigraft.reports.summary import findings
+from multigraft.reports.verdicts import best, names
 from multigraft.strategies.results import Results, TaskDifference
 
 Example = Callable[..., Results]
@@ -63,6 +64,17 @@ def test_what_to_take_is_the_smallest_that_is_not_worse(example: Example) -> Non
     found = next(one for one in findings(example()) if one.title == "What to take")
     assert found.answer == "PAL (annealed)" or "1.13×" in found.text
     assert "not significantly" in found.text
+
+
+def test_an_oracle_is_no_way_to_take(example: Example) -> None:
+    results = example()
+    top = best(results)
+    assert top is not None
+    bound = top.model_copy(update={"bound": True})
+    results = results.model_copy(update={"rows": tuple(bound if row.id == top.id else row for row in results.rows)})
+    assert best(results) != bound
+    told = next(one for one in findings(results) if one.title == "Best average").answer
+    assert not told.startswith(names(results)[top.id])
 
 
 def test_the_front_holds_what_nothing_beats() -> None:
