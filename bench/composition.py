@@ -212,8 +212,10 @@ def _cell(figures: Sequence[float], form: str = ".1f") -> str:
     return f"{mean} ({low} to {high})"
 
 
+def main() -> None:
+    """Print what was kept."""
+    print(table(json.loads(RESULTS.read_text())))
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["run"]:
-        run(Path(sys.argv[2]), *map(int, sys.argv[3:5]))
-    else:
-        print(table(json.loads(RESULTS.read_text())))
+    run(Path(sys.argv[2]), *map(int, sys.argv[3:5])) if sys.argv[1:2] == ["run"] else main()

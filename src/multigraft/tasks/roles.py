@@ -20,6 +20,7 @@ LEAST_WORDS = 2  # on average, of a text without a known name
 NO_NUMBERS = 1 << 31  # base of answers that are the text of an option, and no number of one
 OR_NOT = "take the file out of the folder, or say which it is with"
 FEW, SHORT = "few different values", "short values"
+SENTENCE = 3  # words, on average, from which on values are sentences rather than names
 
 # Tiers of candidates for the answer: two for names (exact, or a word of several), two for long texts under such
 # names, and those that only their values tell.
@@ -70,7 +71,10 @@ def choose(rows: Sequence[Row], text: Sequence[str], label: str | None, task: st
         if column.name not in (*taken, *text) and (why := "not named" if text else _why_not(column, answer.column))
     }
     inputs = tuple(text) or tuple(name for name in columns if name not in (*taken, *left_out))
-    if not inputs:  # rather a short text, such as a name, than none
+    if not inputs:  # rather sentences that repeat themselves than none
+        inputs = tuple(n for n, why in left_out.items() if why == FEW and columns[n].mean_words >= SENTENCE)
+        left_out = {name: why for name, why in left_out.items() if name not in inputs}
+    if not inputs:  # or a short text, such as a name
         short = [columns[name] for name, why in left_out.items() if why == SHORT]
         if not short:
             fix = f"{OR_NOT} --text {task}:COLUMN; the columns are {', '.join(columns)}"

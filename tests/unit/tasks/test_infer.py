@@ -172,6 +172,17 @@ def test_shapes(shape: str, suffix: str, tmp_path: Path) -> None:
     assert sum(len(read.examples(split)) for split in SPLITS) == 60
 
 
+def test_sentences_that_repeat_themselves_are_read_where_nothing_else_is(tmp_path: Path) -> None:
+    rows = [
+        {"first": f"the {food} is here", "second": f"I {verb} it now", "same": "yes" if verb == "eat" else "no"}
+        for food in FOODS
+        for verb in ("eat", "like", "buy", "eat")
+    ]
+    one = infer(tmp_path, rows)
+    assert one.task.inputs == ("first", "second")
+    assert one.task.output.field == "same"
+
+
 def test_the_answer_is_what_the_texts_tell(tmp_path: Path) -> None:
     rows = meals(90, till=lambda n: "abc"[n % 3])
     one = infer(tmp_path, rows)
