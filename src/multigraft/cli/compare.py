@@ -170,7 +170,7 @@ def _suite_of(tables: Path, folder: Path, *, quiet: bool) -> Path:
             note(f"{one.task.name}: reads {', '.join(one.task.inputs)}; answers {one.task.output.field} "
                  f"({one.task.output.kind})")  # fmt: skip
             for doubt in one.doubts:
-                note(f"doubtful: {one.task.name}: {doubt}")
+                note(f"doubtful: {doubt}")
     return write_suite(inferred, folder / "suite", replace=True)
 
 

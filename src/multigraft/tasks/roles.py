@@ -62,7 +62,7 @@ def choose(rows: Sequence[Row], text: Sequence[str], label: str | None, task: st
     unnamed = [candidate.column for candidate in found if candidate.rank[0] == VALUES]
     if len(unnamed) > 1:
         told = {column.name: _told(column, columns) for column in unnamed}
-        found.sort(key=lambda c: (c.rank[0], -told.get(c.column.name, 0), c.rank[1]))
+        found.sort(key=lambda c: (c.rank[0], _is_sentence(c), -told.get(c.column.name, 0), c.rank[1]))
     answer = _checked(found, columns, label, task, where)
     taken = (answer.column.name, answer.options)
     left_out = {
@@ -124,6 +124,11 @@ def _candidates(columns: Mapping[str, Column], text: Sequence[str], label: str |
         else:
             continue
         yield Candidate(tier, column, kind, options, base)
+
+
+def _is_sentence(candidate: Candidate) -> bool:
+    """Are its values, as nothing says that they are answers, rather texts that repeat themselves?"""
+    return candidate.rank[0] == VALUES and candidate.column.mean_words >= SENTENCE
 
 
 def _told(column: Column, columns: Mapping[str, Column]) -> int:
