@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
         ("import flan; flan.main('bench/results/flan/results.json')", "docs/results_instructions.md"),
         ("import pocket; pocket.main()", "docs/results_instructions.md"),
         ("import spot; spot.main()", "docs/results_transfer.md"),
+        ("import experts; experts.main()", "docs/results_experts.md"),
         ("import summary; print(summary.table())", "bench/README.md"),
         ("sys.path.insert(0, 'tools'); import method_table; print(method_table.table())", "docs/methods.md"),
     ],
