@@ -49,6 +49,14 @@ class Plan(NamedTuple):
     left_out: dict[str, str]  # tasks of the suite that are not compared, and why
 
 
+class Size(NamedTuple):
+    """How long the runs are."""
+
+    steps: int  # of BATCH rows, of each task
+    scored: int  # rows of each task, at most
+    seconds: float  # of everything
+
+
 class Choice(NamedTuple):
     """Tasks of a suite: to train on and to score, to score only, and the others with what is wrong with them."""
 
@@ -101,7 +109,7 @@ def unseen_ways(seen: Sequence[str], unseen: Sequence[str], words: str | None) -
     ]
     retrieved = {"label": "retrieved expert (RoE)", "use": "select", "by": "roe"}
     uses = [{"label": "backbone alone", "use": "backbone"}, retrieved, *(several if len(seen) > 1 else [])]
-    told = [{**way.row, "seen": False} for way in word_ways(words)] if words else []
+    told = [{**way.row, "seen": False, "unseen": list(unseen)} for way in word_ways(words)] if words else []
     return [
         *(Way({**experts, **use}, None) for use in uses),
         *(Way({**row, "label": "untuned in words", "untuned": True}, "words") for row in told),
@@ -155,35 +163,40 @@ def make_plan(
         raise UserError(
             f"{backbone} is no encoder", where="--backbone", fix="name it with --words, and an encoder here"
         )
-    tasks = [*chosen.seen, *chosen.unseen]
     names, new = [task.name for task in chosen.seen], [task.name for task in chosen.unseen]
+    tasks = [*chosen.seen, *chosen.unseen]
     length = _length(tasks, backbone)
     cost = measure(chosen.seen, backbone, words, length, LORA, PROMPT)
     ways = [*encoder_ways(len(names)), *(word_ways(words) if words else [])]
-    split = "test" if all("test" in task.split_names() for task in tasks) else "validation"
     rows = float(np.mean([len(task.examples("train", EXAMPLES)) for task in chosen.seen]))
-    each = len(names) * sum(getattr(cost, way.training) for way in ways if way.training)
+    size = _size(budget, cost, ways, len(names), len(new), rows)
+    split = "test" if all("test" in task.split_names() for task in tasks) else "validation"
+    common = _common(place, size, split, length)
+
+    def recipe(title: str, scored: list[str], ways: Sequence[Way]) -> dict[str, Any]:
+        return {"title": title, "tasks": scored, **common, "rows": _rows(ways, names, backbone, common)}
+
+    others = recipe("Unseen tasks", [*names, *new], unseen_ways(names, new, words)) if new else None
+    main = recipe("All ways of sharing", names, ways)
+    return Plan(main, others, size.steps * BATCH, size.seconds, chosen.left_out)
+
+
+def _size(budget: float, cost: Cost, ways: Sequence[Way], tasks: int, new: int, rows: float) -> Size:
+    """What fits into the budget. rows: training rows of an average task. Raises UserError when nothing does."""
+    each = tasks * sum(getattr(cost, way.training) for way in ways if way.training)
     for scored in SCORED:
-        fixed = LOADS * cost.load * (len(ways) + len(names))  # separate models are loaded one by one
-        fixed += scored * (len(names) * _answers(cost, ways) + len(new) * _answers_unseen(cost, len(names), words))
-        fixed += FEW * len(names) ** 2 * cost.answer if new else 0.0  # every expert on every task that is known
+        fixed = LOADS * cost.load * (len(ways) + tasks)  # separate models are loaded one by one
+        fixed += scored * (tasks * _answers(cost, ways) + new * _answers_unseen(cost, tasks))
+        fixed += FEW * tasks**2 * cost.answer if new else 0.0  # every expert on every task that is known
         if fixed <= SCORING * SHARE * budget:
             break
     steps = int((SHARE * budget - fixed) / each / BATCH)
     if steps < LEAST:
         need = (fixed + each * BATCH * LEAST) / SHARE
-        raise UserError(f"{len(tasks)} tasks take {need / 60:.0f} minutes at least on this machine", where="--budget",
+        raise UserError(f"{tasks + new} tasks take {need / 60:.0f} minutes at least on this machine", where="--budget",
                         fix="give more time, or fewer tasks with --task")  # fmt: skip
     steps = min(steps, MOST, max(LEAST, int(PASSES * rows / BATCH)))
-    common = _common(place, steps, scored, split, length)
-    recipe = {"title": "All ways of sharing", "tasks": names, **common, "rows": _rows(ways, names, backbone, common)}
-    others = None
-    if new:
-        rows_unseen = _rows(unseen_ways(names, new, words), names, backbone, common)
-        for row in rows_unseen:
-            row |= {"unseen": new} if row["strategy"] == "instruction_tuning" else {}
-        others = {"title": "Unseen tasks", "tasks": [*names, *new], **common, "rows": rows_unseen}
-    return Plan(recipe, others, steps * BATCH, fixed + each * BATCH * steps, chosen.left_out)
+    return Size(steps, scored, fixed + each * BATCH * steps)
 
 
 def _answers(cost: Cost, ways: Sequence[Way]) -> float:
@@ -194,22 +207,22 @@ def _answers(cost: Cost, ways: Sequence[Way]) -> float:
     )
 
 
-def _answers_unseen(cost: Cost, experts: int, words: str | None) -> float:
+def _answers_unseen(cost: Cost, experts: int) -> float:
     """Seconds to score a row of an unseen task: by every expert, by a merge and the backbone, and in words twice."""
-    return cost.answer * (experts + 3) + (2 * cost.answer_words if words else 0.0)
+    return cost.answer * (experts + 3) + 2 * cost.answer_words
 
 
-def _common(place: str, steps: int, scored: int, split: str, length: int) -> dict[str, Any]:
+def _common(place: str, size: Size, split: str, length: int) -> dict[str, Any]:
     """What all rows share."""
     return {
         "strategy": "several",
         "suite": place,
         "examples": EXAMPLES,
-        "scored_examples": scored,
+        "scored_examples": size.scored,
         "score_on": split,
         "seeds": [0],
         "training": {
-            "steps": steps, "epochs": min(EPOCHS, steps), "batch_size": BATCH, "max_length": length,
+            "steps": size.steps, "epochs": min(EPOCHS, size.steps), "batch_size": BATCH, "max_length": length,
             "learning_rate": 1e-4, "module_learning_rate": 1e-3, "head_learning_rate": 1e-3, "checkpoint_seconds": 20,
         },
     }  # fmt: skip
