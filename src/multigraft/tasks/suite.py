@@ -83,7 +83,8 @@ def load_suite(place: str | os.PathLike[str]) -> Suite:
     if not files and natural_instructions.task_files(path):
         return Suite(path.resolve().name, _by_name(natural_instructions.read_natural_instructions(path), path))
     if not files or files[0].name not in LAYOUTS:
-        raise UserError("not a suite", where=path, fix=f"it needs one of {', '.join(LAYOUTS)}; of tables: multigraft tasks init")
+        fix = f"it needs one of {', '.join(LAYOUTS)}; of tables: multigraft tasks init"
+        raise UserError("not a suite", where=path, fix=fix)
     return LAYOUTS[files[0].name](files[0])
 
 
