@@ -30,7 +30,7 @@ app = typer.Typer(help="Train experts in bulk, add to a library, and judge what 
 
 RecipeOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="YAML file with settings; default: 5 passes over 50,000 rows at most."),
+    typer.Option(metavar="FILE", help="YAML file with settings; default: the paper's."),
 ]
 MethodOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="What an expert is: lora, adapter, pal, soft_prompt, full, ...")
