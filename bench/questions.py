@@ -24,7 +24,7 @@ def answers(results: Results, rows: Mapping[str, Row], questions: Mapping[str, S
         tests = [_difference(results, a, b) for a, b in pairs]
         for (a, b), test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
             low, high = test.interval
-            print(f"| {a.label} | {b.label} | {test.difference:+.1f} | {low:+.1f} to {high:+.1f} | {_p(p)} |")
+            print(f"| {a.label} | {b.label} | {test.difference:+.1f} | {low:+.1f} to {high:+.1f} | {shown(p)} |")
 
 
 def _difference(results: Results, a: Row, b: Row) -> Difference:
@@ -33,5 +33,6 @@ def _difference(results: Results, a: Row, b: Row) -> Difference:
     return found
 
 
-def _p(value: float) -> str:
+def shown(value: float) -> str:
+    """A p-value with three decimals."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
