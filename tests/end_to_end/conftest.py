@@ -36,7 +36,8 @@ def start() -> Start:
 
 # Text, because a process that is started anew cannot import the modules of the tests.
 _RUNNER = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background have it ignored
 if said is not None:
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)

@@ -83,7 +83,7 @@ def test_killed_again_and_again(train: Callable[..., BaseProcess], tmp_path: Pat
 
 
 def test_interrupted_from_the_keyboard(train: Callable[..., BaseProcess], tmp_path: Path) -> None:
-    longer = ("--set", "training.steps=1200", "--set", "training.epochs=100")  # so that the signal comes before its end
+    longer = ("--set", "training.steps=400", "--set", "training.epochs=100")  # so that the signal comes before its end
     process = train("stopped", *longer)
     wait_for_lines(process, tmp_path / "stopped" / "log.jsonl", 2)
     assert process.pid is not None
