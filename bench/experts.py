@@ -8,7 +8,6 @@ import composition
 import growth
 import merging_study
 import numpy as np
-from questions import shown
 
 from multigraft.evaluation.selection import Selection, Way
 from multigraft.reports import figures
@@ -23,7 +22,7 @@ def scores(found: Selection) -> str:
              "|---|---:|---:|---|---:|---|---:|---:|"]  # fmt: skip
     for way in sorted(found.ways, key=lambda way: -way.score):
         over = figures.NONE if way.over_single_interval is None else figures.signed(way.over_single, 2)
-        p = figures.NONE if way.over_single_p is None else shown(way.over_single_p)
+        p = figures.NONE if way.over_single_p is None else figures.p_value(way.over_single_p)
         gap = figures.NONE if way.gap_closed is None else f"{100 * way.gap_closed:.0f} %"
         lines.append(
             f"| {_name(way)} | {way.score:.2f} | {figures.signed(way.gain, 2)} | {figures.interval(way.interval, 2)} | "

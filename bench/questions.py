@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from multigraft.evaluation.statistics import holm
+from multigraft.reports.figures import p_value
 from multigraft.reports.verdicts import difference
 from multigraft.strategies.results import Difference, Results, Row
 
@@ -24,15 +25,10 @@ def answers(results: Results, rows: Mapping[str, Row], questions: Mapping[str, S
         tests = [_difference(results, a, b) for a, b in pairs]
         for (a, b), test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
             low, high = test.interval
-            print(f"| {a.label} | {b.label} | {test.difference:+.1f} | {low:+.1f} to {high:+.1f} | {shown(p)} |")
+            print(f"| {a.label} | {b.label} | {test.difference:+.1f} | {low:+.1f} to {high:+.1f} | {p_value(p)} |")
 
 
 def _difference(results: Results, a: Row, b: Row) -> Difference:
     found = difference(results, a.id, b.id)
     assert found is not None
     return found
-
-
-def shown(value: float) -> str:
-    """A p-value with three decimals."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

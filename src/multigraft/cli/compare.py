@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigraft.cli.common import DataOption, JsonOption, SetOption, keeping, note, print_json, say
+from multigraft.cli.common import DataOption, JsonOption, SetOption, announcer, keeping, note, print_json, say
 from multigraft.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def command(
         values, others = _planned(asked, folder, quiet=as_json)
         recipe = folder / PLAN
 
-    def settings_of(values: dict[str, Any]) -> Comparison:
+    def built(values: dict[str, Any]) -> Comparison:
         values = apply_overrides(values, overrides)
         if seeds is not None:
             values["seeds"] = list(range(seeds))
@@ -87,7 +87,7 @@ def command(
         settings.resolved(recipe)
         return settings
 
-    main, new = settings_of(values), settings_of(others) if others else None
+    main, new = built(values), built(others) if others else None
     if not plan_only:
         _run(main, new, folder, as_json=as_json)
 
@@ -140,23 +140,20 @@ def _planned(asked: dict[str, Any], folder: Path, *, quiet: bool) -> tuple[dict[
     place = what
     if is_plain_folder(Path(what)):
         place = str(_suite_of(Path(what), folder, quiet=quiet))
-    suite = load_suite(place)
-    if not quiet:
-        note("measuring what a row costs on this machine")
+    suite, tell = load_suite(place), announcer(quiet)
+    tell("measuring what a row costs on this machine")
     plan = make_plan(suite, place, seconds, backbone=asked["backbone"], words=None if words == "none" else words,
                      wanted=asked["tasks"], unseen=asked["unseen"])  # fmt: skip
     kept = {"asked": asked, "recipe": plan.recipe, "unseen": plan.unseen}
     write_text(path, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
-    if not quiet:
-        note(f"{len(plan.recipe['rows'])} ways, {len(plan.recipe['tasks'])} tasks; each way draws {plan.rows} rows of "
-             f"each task, and {plan.recipe['scored_examples']} at most are scored")  # fmt: skip
-        if plan.unseen:
-            trained = set(plan.recipe["tasks"])
-            new = [name for name in plan.unseen["tasks"] if name not in trained]
-            note(f"{len(plan.unseen['rows'])} ways answer for what is new: {', '.join(new)}")
-        for name, why in plan.left_out.items():
-            note(f"left out: {name}: {why}")
-        note(f"about {max(1, round(plan.seconds / 60))} minutes; the plan: {path}")
+    tell(f"{len(plan.recipe['rows'])} ways, {len(plan.recipe['tasks'])} tasks; each way draws {plan.rows} rows of "
+         f"each task, and {plan.recipe['scored_examples']} at most are scored")  # fmt: skip
+    if plan.unseen:
+        new = [name for name in plan.unseen["tasks"] if name not in plan.recipe["tasks"]]
+        tell(f"{len(plan.unseen['rows'])} ways answer for what is new: {', '.join(new)}")
+    for name, why in plan.left_out.items():
+        tell(f"left out: {name}: {why}")
+    tell(f"about {max(1, round(plan.seconds / 60))} minutes; the plan: {path}")
     return plan.recipe, plan.unseen
 
 
@@ -164,13 +161,12 @@ def _suite_of(tables: Path, folder: Path, *, quiet: bool) -> Path:
     """The suite of a folder of tables, written beside the results."""
     from multigraft.tasks.infer import infer_suite, write_suite
 
-    inferred = infer_suite(tables)
-    if not quiet:
-        for one in inferred:
-            note(f"{one.task.name}: reads {', '.join(one.task.inputs)}; answers {one.task.output.field} "
-                 f"({one.task.output.kind})")  # fmt: skip
-            for doubt in one.doubts:
-                note(f"doubtful: {doubt}")
+    inferred, tell = infer_suite(tables), announcer(quiet)
+    for one in inferred:
+        tell(f"{one.task.name}: reads {', '.join(one.task.inputs)}; answers {one.task.output.field} "
+             f"({one.task.output.kind})")  # fmt: skip
+        for doubt in one.doubts:
+            tell(f"doubtful: {doubt}")
     return write_suite(inferred, folder / "suite", replace=True)
 
 

@@ -211,10 +211,9 @@ def _settings(
     sources: list[str] | None, bank_size: int | None, overrides: list[str] | None, data: Path | None,
     **changes: Any,
 ) -> RetrievalRecipe:  # fmt: skip
-    from multigraft.strategies.retrieval_recipe import DEFAULTS, RetrievalRecipe, defaults_with
+    from multigraft.strategies.retrieval_recipe import RetrievalRecipe, defaults_for
 
-    defaults = defaults_with(method) if method else DEFAULTS
     given = {"method": {"name": method} if method else None, "per": per, "sources": sources or None,
              "bank_size": bank_size, **changes}  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
-    return settings_of(RetrievalRecipe, defaults, suite, recipe, backbone, overrides, data, chosen)
+    return settings_of(RetrievalRecipe, defaults_for(method), suite, recipe, backbone, overrides, data, chosen)

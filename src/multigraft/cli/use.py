@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigraft.cli.common import JsonOption, print_json
+from multigraft.cli.common import JsonOption, print_json, say
 from multigraft.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -70,16 +70,13 @@ def _candidates(results: Results, label: str | None) -> list[Row]:
 
 
 def _report(row: Row, seed: int, output: Path, passed: list[str], *, as_json: bool) -> None:
-    from rich.console import Console
-
     about: dict[str, Any] = {"row": row.label, "seed": seed, "average": row.average.mean, "model": str(output),
                              "passed_over": passed}  # fmt: skip
     if as_json:
         print_json(about)
         return
-    console = Console(highlight=False, markup=False, emoji=False)
     for why in passed:
-        console.print(f"passed over: {why}", soft_wrap=True)
-    console.print(f"{row.label}, seed {seed}, average {row.average.mean:.1f}: {output}", soft_wrap=True)
+        say(f"passed over: {why}")
+    say(f"{row.label}, seed {seed}, average {row.average.mean:.1f}: {output}")
     verb = "generate" if row.strategy == "instructions" else "predict"
-    console.print(f'Next: multigraft {verb} {output} --text "..."', soft_wrap=True)
+    say(f'Next: multigraft {verb} {output} --text "..."')

@@ -12,6 +12,7 @@ from torch import Tensor
 from multigraft.batching.collate import Batch, collate
 from multigraft.batching.encode import Encoded
 from multigraft.evaluation.metrics import score
+from multigraft.evaluation.template_statistics import Templated
 from multigraft.methods.joint import JointModel
 from multigraft.runinfo import median_ms
 from multigraft.tasks.task import Task
@@ -87,6 +88,11 @@ def in_units(task: Task, values: np.ndarray) -> np.ndarray:
         return values
     low, high = task.output.range
     return low + values * (high - low)
+
+
+def templated(task: Task, rows: Encoded, predictions: np.ndarray) -> Templated:
+    """The predictions of one seed, n, which know no wordings, with what is right, in the units of the task."""
+    return Templated(task.metric, ("",), in_units(task, targets(rows)), in_units(task, predictions)[None, None])
 
 
 def predict_tasks(model: JointModel, data: Mapping[str, Encoded], precision: str = "auto") -> dict[str, np.ndarray]:

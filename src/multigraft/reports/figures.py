@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeGuard
 
 from multigraft.strategies.results import Estimate
@@ -52,6 +52,16 @@ def interval(bounds: tuple[float, float] | None, decimals: int = 1) -> str:
 def spread(estimate: Estimate) -> str:
     """`± standard error`, or nothing with one seed."""
     return f"± {number(estimate.stderr)}" if finite(estimate.stderr) else ""
+
+
+def ends(values: Iterable[Estimate]) -> list[float]:
+    """Means and ends of intervals: what a scale has to hold."""
+    return [place for value in values for place in (value.mean, *(value.interval or ()))]
+
+
+def p_value(p: float) -> str:
+    """Three decimals, or that it is below them."""
+    return "< 0.001" if p < 0.001 else number(p, 3)
 
 
 def estimate(value: Estimate) -> str:

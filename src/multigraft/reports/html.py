@@ -119,7 +119,7 @@ def _task_map(results: Results, width: int) -> Markup:
 def _difference(results: Results, found: Difference) -> tuple[str, ...]:
     name = names(results)
     said = {"higher": "above", "lower": "below", "same": "not significant", "untested": figures.NONE}[verdict(found)]
-    ps = ("< 0.001" if p < 0.001 else figures.number(p, 3) for p in (found.p, found.holm))
+    ps = map(figures.p_value, (found.p, found.holm))
     a, b = name.get(found.a, found.a), name.get(found.b, found.b)
     return a, b, figures.signed(found.difference, 2), figures.interval(found.interval, 2) or figures.NONE, *ps, said
 

@@ -10,7 +10,7 @@ from multigraft.reports import figures
 from multigraft.reports.board import ordered
 from multigraft.reports.svg import Scale, drawing, el, mark, short, span, text, y_axis
 from multigraft.reports.verdicts import below_best, names
-from multigraft.strategies.results import Results, Row
+from multigraft.strategies.results import Results
 
 HEIGHT = 380
 LEFT, TOP = 36.0, 10.0
@@ -48,7 +48,7 @@ def _scatter(
     least = max(min((cost for cost in costs.values() if cost > 0), default=0.01), 1e-5)
     most = max([*costs.values(), least * 10])
     x_scale = Scale(least / 2, most * 1.6, left + 6, right, log=True)
-    y_scale = Scale(*span(_extent(rows)), bottom, 14.0)
+    y_scale = Scale(*span(figures.ends(row.average for row in rows)), bottom, 14.0)
     places = {row.id: (x_scale(max(costs[row.id], least / 1.6)), y_scale(row.average.mean)) for row in rows}
     parts = [y_axis(y_scale, left, right, 6), _cost_axis(x_scale, bottom, wording)]
     parts.append(text((left + right) / 2, HEIGHT - 8.0, title, "tick", "middle"))
@@ -67,11 +67,6 @@ def _scatter(
         parts.append(el("g", *whisker, dot, labels.near(x, y, label), class_=f"g-{row.strategy}"))
     said = "; ".join(f"{names(results)[row.id]} {told[row.id]}, {figures.number(row.average.mean)}" for row in rows)
     return drawing(width, HEIGHT, f"{title.capitalize()}, and average: {said}", *parts)
-
-
-def _extent(rows: Sequence[Row]) -> list[float]:
-    ends = [end for row in rows for end in row.average.interval or ()]
-    return [*ends, *(row.average.mean for row in rows)]
 
 
 def _steps(points: Sequence[tuple[float, float]], right: float) -> Markup:

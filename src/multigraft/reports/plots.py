@@ -66,7 +66,7 @@ def _whiskers(title: str, note: str, dots: Sequence[_Dot], bars: dict[str, float
     top, bottom = 26.0, 30.0 + LINE * len(dots)
     wide = width > 500
     room = 225.0 if wide else 150.0  # for the names
-    scale = Scale(*span(_extent(dots)), room + 8, width - (84.0 if wide else 44.0))
+    scale = Scale(*span(figures.ends(dot.score for dot in dots)), room + 8, width - (84.0 if wide else 44.0))
     best = max(
         (figures.number(dot.score.mean) for dot in sorted(dots, key=lambda dot: dot.score.mean)[-1:]), default=""
     )
@@ -81,11 +81,6 @@ def _whiskers(title: str, note: str, dots: Sequence[_Dot], bars: dict[str, float
         parts.append(_whisker(scale, dot, top + LINE * (index + 0.5) + 2, width, room, best))
     told = "; ".join(f"{dot.name} {figures.estimate(dot.score)}" for dot in dots)
     return drawing(width, bottom + 22 + 13 * len(known), f"Scores on {title}: {told}", *parts)
-
-
-def _extent(dots: Sequence[_Dot]) -> list[float]:
-    ends = [end for dot in dots for end in dot.score.interval or ()]
-    return [*ends, *(dot.score.mean for dot in dots)]
 
 
 def _whisker(scale: Scale, dot: _Dot, y: float, width: int, room: float, best: str) -> Markup:

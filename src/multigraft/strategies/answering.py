@@ -17,7 +17,7 @@ from multigraft.batching.encode import Encoded, encode
 from multigraft.batching.text import TextEncoded, encode_text
 from multigraft.errors import UserError
 from multigraft.evaluation.metrics import score
-from multigraft.evaluation.scoring import answer_ms, in_units, predict, targets
+from multigraft.evaluation.scoring import answer_ms, predict, targets, templated
 from multigraft.evaluation.template_statistics import Templated
 from multigraft.evaluation.templated import Asking, answer
 from multigraft.library.text_folder import load_text_model, trained_folder
@@ -186,8 +186,7 @@ class HeadAnswering(Answering):
             self._scored[task] = self.encoded(task, self.scored(task))
         rows = self._scored[task]
         found = predict(model, rows, expert, self.recipe.training.precision)  # type: ignore[arg-type]
-        right, given = (in_units(self.tasks[task], values) for values in (targets(rows), found))
-        return Templated(self.tasks[task].metric, ("",), right, given[None, None])
+        return templated(self.tasks[task], rows, found)
 
     def answer_ms(self, model: Model, tasks: Sequence[str]) -> float:
         data = [self._dev[task] for task in tasks]

@@ -70,6 +70,8 @@ class ExpertRetrieval(ExpertStrategy):
         if done is not None:
             return done
         pool = self.pool(recipe, quiet=quiet)
+        if recipe.use == "own":
+            pool.own(self.targets(recipe))  # all at once
         found = {target: self._answered(recipe, pool, target) for target in self.targets(recipe)}
         result = self._result(recipe, pool, found)
         keep_result(folder, result, {target: one.answers for target, one in found.items()})
@@ -173,7 +175,6 @@ class ExpertRetrieval(ExpertStrategy):
 
     def _own(self, recipe: RetrievalRecipe, pool: Pool, target: str) -> Answered:
         """By the target's own expert, or by the best of those of its templates, chosen on rows that are not scored."""
-        pool.own(self.targets(recipe))  # all at once
         own = pool.own([target])
         trained = {one.folder: one.outcome for one in own.values()}
         if recipe.per == "task":

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from multigraft.backbones.load import load_backbone
-from multigraft.evaluation.scoring import answer_ms, in_units, predict_tasks, score_tasks, targets
+from multigraft.evaluation.scoring import answer_ms, predict_tasks, score_tasks, templated
 from multigraft.evaluation.template_statistics import Templated
 from multigraft.files import new_folder
 from multigraft.library.card import Card, data_fingerprint
@@ -128,15 +128,7 @@ def _joint(recipe: Recipe, data: Data, folder: Path, quiet: bool) -> tuple[RunRe
         draws={name: tuple(shares) for name, shares in ledger.drawn_shares().items()},
         curve={key: tuple(values) for key, values in monitor.curve().items()},
     )
-    answers = {
-        task.name: Templated(
-            task.metric,
-            ("",),
-            in_units(task, targets(data.scored[task.name])),
-            in_units(task, predictions[task.name])[None, None],
-        )
-        for task in data.tasks
-    }
+    answers = {task.name: templated(task, data.scored[task.name], predictions[task.name]) for task in data.tasks}
     return result, answers
 
 

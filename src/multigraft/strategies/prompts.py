@@ -45,6 +45,7 @@ class Prompts:
         self.recipe, self.answering, self.sources = recipe, answering, tuple(sources)
         self.place, self.quiet = place, quiet
         self.reader = TaskReader(answering)
+        self._rankings: dict[tuple[str, tuple[str, ...], str], dict[str, float]] = {}
 
     def own(self, tasks: Sequence[str]) -> dict[str, Trained]:
         """The prompts of tasks, started from words; all that are missing are trained at once."""
@@ -115,11 +116,14 @@ class Prompts:
         )  # fmt: skip
 
     def ranking(self, target: str, sources: Sequence[str], by: str) -> dict[str, float]:
-        """What a predictor says of the sources: the higher, the better for the target."""
-        prompts = self.own([target, *sources])
-        known = self.reader.known(prompts, [target], sources, [by])
-        scores = PREDICTORS.get(by)().scores(known[target], [known[source] for source in sources])
-        return dict(zip(sources, scores.tolist(), strict=True))
+        """What a predictor says of the sources: the higher, the better for the target. It is asked once."""
+        key = target, tuple(sources), by
+        if key not in self._rankings:
+            prompts = self.own([target, *sources])
+            known = self.reader.known(prompts, [target], sources, [by])
+            scores = PREDICTORS.get(by)().scores(known[target], [known[source] for source in sources])
+            self._rankings[key] = dict(zip(sources, scores.tolist(), strict=True))
+        return self._rankings[key]
 
     def used(self, target: str, scores: Mapping[str, float], use: str, k: int) -> tuple[Trained, list[Trained | Whole]]:
         """The target's prompt from the k sources that rank best; and what was trained on the way to it."""

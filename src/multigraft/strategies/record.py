@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -174,9 +175,8 @@ def _clean(answers: Templated, results: Sequence[RunResult], task: str) -> Clean
 def _differences(found: Mapping[str, Resampled]) -> Iterator[Difference]:
     """All pairs of rows."""
     pairs = list(itertools.combinations(found, 2))
-    tests = [paired(found[a], found[b]) for a, b in pairs]
-    for (a, b), test, adjusted in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
-        yield Difference(a=a, b=b, **test._asdict(), holm=adjusted)
+    for (a, b), figures in zip(pairs, _tested((found[a], found[b]) for a, b in pairs), strict=True):
+        yield Difference(a=a, b=b, **figures)
 
 
 def _task_differences(
@@ -185,9 +185,16 @@ def _task_differences(
     """Every way that lets tasks share against one of its kind that does not, task by task."""
     pairs = [(row.key(), beside.key()) for row in rows if (beside := _without_sharing(row, rows)) is not None]
     cases = [(task, a, b) for a, b in pairs for task in tasks]
-    tests = [paired(found[a].only([task]), found[b].only([task])) for task, a, b in cases]
-    for (task, a, b), test, adjusted in zip(cases, tests, holm([test.p for test in tests]), strict=True):
-        yield TaskDifference(task=task, a=a, b=b, **test._asdict(), holm=adjusted)
+    runs = ((found[a].only([task]), found[b].only([task])) for task, a, b in cases)
+    for (task, a, b), figures in zip(cases, _tested(runs), strict=True):
+        yield TaskDifference(task=task, a=a, b=b, **figures)
+
+
+def _tested(runs: Iterable[tuple[Resampled, Resampled]]) -> list[dict[str, Any]]:
+    """Figures of a `Difference` for pairs of runs, p adjusted for all of them."""
+    tests = [paired(a, b) for a, b in runs]
+    adjusted = holm([test.p for test in tests])
+    return [{**test._asdict(), "holm": p} for test, p in zip(tests, adjusted, strict=True)]
 
 
 def _without_sharing(row: RunRecipe, rows: Sequence[RunRecipe]) -> RunRecipe | None:

@@ -38,10 +38,9 @@ Use = Literal["own", "select", "mixture", "per_input", "merge", "oracle", "multi
 _WORDS = {"own": "own experts", "oracle": "oracle", "multitask": "multitask expert", "backbone": "backbone alone"}
 
 
-def defaults_with(method: str) -> dict[str, Any]:
-    """`DEFAULTS` for experts of another method."""
-    training = DEFAULTS["training"] | _OTHER_TRAINING.get(method, {})
-    return {**DEFAULTS, "method": {"name": method}, "training": training}
+def defaults_for(method: str | None) -> dict[str, Any]:
+    """`DEFAULTS` with the rates of a method, by default their own."""
+    return {**DEFAULTS, "training": DEFAULTS["training"] | _OTHER_TRAINING.get(method or "", {})}
 
 
 class RetrievalRecipe(ExpertRecipe):

@@ -57,10 +57,6 @@ class CompareSeveral(Comparison):
         return self.first.tuned
 
     @property
-    def apart(self) -> bool:
-        return self.first.apart
-
-    @property
     def method_name(self) -> str | None:
         return self.first.method_name
 
